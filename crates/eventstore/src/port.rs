@@ -1,0 +1,252 @@
+use async_trait::async_trait;
+use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Place of an event in its stream, from 1; 0 is "no events yet".
+pub type Version = i64;
+/// Place of an event in the log as a whole, from 1, without gaps and in the order of commits.
+pub type Position = i64;
+
+/// Names a stream: whose, which sort of aggregate, and which one.
+///
+/// The tenant is part of the name, so another tenant's aggregate is simply not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    /// Whose it is.
+    pub tenant: Id<Tenant>,
+    /// The aggregate's category.
+    pub category: &'static str,
+    /// Which one.
+    pub id: Uuid,
+}
+
+impl StreamId {
+    /// The stream of aggregate `id` of `tenant`.
+    #[must_use]
+    pub fn of<A: Aggregate>(tenant: Id<Tenant>, id: Id<A>) -> Self {
+        Self { tenant, category: A::NAME, id: id.as_uuid() }
+    }
+}
+
+/// Who, for whom, when and because of what; the same for all events of one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Whose data this is.
+    pub tenant: Id<Tenant>,
+    /// Who did it.
+    pub actor: Actor,
+    /// What all events of one story share: the request that began it.
+    pub correlation: Uuid,
+    /// The command or the event that led to this; event ids are derived from it.
+    pub causation: Uuid,
+    /// W3C Trace Context of the request, if it had one.
+    pub traceparent: Option<String>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// An event about to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its identity: the same command deciding the same again gives the same ids.
+    pub id: Uuid,
+    /// Stored name.
+    pub name: String,
+    /// Schema version of `body`.
+    pub schema: u16,
+    /// The event's own fields, as JSON.
+    pub body: String,
+}
+
+/// An event as it was stored.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Place in the log.
+    pub position: Position,
+    /// Its identity.
+    pub id: Uuid,
+    /// Category of its stream.
+    pub category: String,
+    /// Its stream.
+    pub stream: Uuid,
+    /// Place in its stream.
+    pub version: Version,
+    /// Stored name.
+    pub name: String,
+    /// Schema version of `body`.
+    pub schema: u16,
+    /// The event's own fields.
+    pub body: Box<RawValue>,
+    /// Its circumstances.
+    pub meta: Metadata,
+}
+
+/// What a stream must look like for an append to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Anything goes.
+    Any,
+    /// It has no events.
+    None,
+    /// It has at least one event.
+    Exists,
+    /// It has exactly this many.
+    At(Version),
+}
+
+/// Events for one stream.
+#[derive(Debug, Clone)]
+pub struct StreamAppend {
+    /// The stream.
+    pub stream: StreamId,
+    /// What it must look like.
+    pub expected: Expected,
+    /// What is added, in order; may be empty, then only `expected` is judged.
+    pub events: Vec<Draft>,
+}
+
+/// One append: events for one or more streams, and the answer to the command that caused them.
+/// All of it is stored, or none.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Circumstances of all the events.
+    pub meta: Metadata,
+    /// The streams, each at most once.
+    pub streams: Vec<StreamAppend>,
+    /// The idempotency key of the command with the answer to give to whoever repeats it.
+    pub reply: Option<(CommandKey, Reply)>,
+}
+
+/// An append that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of the last event of the append; of the whole log when nothing was added.
+    pub position: Position,
+    /// The version each stream now has, in the order of the append.
+    pub versions: Vec<Version>,
+}
+
+/// Names a command that a client may send more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandKey {
+    /// Who sent it: keys of different callers never meet.
+    pub principal: Uuid,
+    /// The client's `Idempotency-Key`, with method and route before it.
+    pub key: String,
+    /// SHA-256 over method, path, query and body: tells a repetition from a mistake.
+    pub fingerprint: [u8; 32],
+}
+
+/// The answer to a command, kept for whoever repeats it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Where the thing that was made is found, if one was.
+    pub location: Option<String>,
+    /// The body.
+    pub body: String,
+}
+
+/// A stored [`Reply`] with what the append gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Fingerprint of the command that was answered.
+    pub fingerprint: [u8; 32],
+    /// The answer.
+    pub reply: Reply,
+    /// Position of its append.
+    pub position: Position,
+    /// Version of the first stream after its append; 0 if there was none.
+    pub version: Version,
+}
+
+/// How the store can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A stream does not look as expected; load again and decide again.
+    #[error("the stream has moved on")]
+    Conflict {
+        /// Which stream.
+        stream: StreamId,
+        /// The version it has.
+        actual: Version,
+    },
+    /// The idempotency key was used before: ask [`EventStore::answered`] for the answer.
+    #[error("the idempotency key was used before")]
+    KeyUsed,
+    /// Too much for one event or one append.
+    #[error("{what} of {size} exceeds the limit of {limit}")]
+    TooLarge {
+        /// What is too large, with its unit.
+        what: &'static str,
+        /// How large it is.
+        size: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// A stored body does not fit its event type, even after upcasting.
+    #[error("cannot read {name} v{version}")]
+    Decode {
+        /// Stored name of the event.
+        name: String,
+        /// Its stored schema version.
+        version: u16,
+        /// What serde said.
+        source: serde_json::Error,
+    },
+    /// An event that a newer release wrote: this release must not act on its stream.
+    #[error("{name} v{version} was written by a newer release")]
+    Newer {
+        /// Stored name of the event.
+        name: String,
+        /// Its stored schema version.
+        version: u16,
+    },
+    /// The log breaks its own promise; nothing may go on from here.
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The log: events in streams, in one order.
+///
+/// Every implementation passes [`crate::conformance`].
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Adds events, all or none.
+    ///
+    /// Appending event ids that already stand at the expected place is success, not a duplicate.
+    async fn append(&self, append: Append) -> Result<Appended, Error>;
+
+    /// The answer that was stored under this principal and key, if one was.
+    async fn answered(
+        &self,
+        tenant: Id<Tenant>,
+        principal: Uuid,
+        key: &str,
+    ) -> Result<Option<Answered>, Error>;
+
+    /// The events of one stream after `after`, in order.
+    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error>;
+
+    /// At most `limit` events of all streams after `after`, in order. Fewer than `limit` means
+    /// that the end of the log was reached.
+    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error>;
+
+    /// Position of the last event; 0 for an empty log.
+    async fn head(&self) -> Result<Position, Error>;
+
+    /// Whose stream this is. For callers who hold an id that is itself the secret or that a
+    /// signature proves, such as webhook endpoints; nobody else may ask.
+    async fn tenant_of(&self, category: &'static str, id: Uuid)
+    -> Result<Option<Id<Tenant>>, Error>;
+
+    /// Tells the newest position known to this process, as it grows: by appends of this process
+    /// at once, by those of others as soon as they are heard of.
+    fn watch(&self) -> watch::Receiver<Position>;
+}
