@@ -1,0 +1,2 @@
+//! everstep
+fn main() {}

@@ -1,0 +1,33 @@
+//! Every event of every aggregate, as one type.
+
+use crate::{
+    agent, api_key, execution, integration, invocation, notification, prompt, template, webhook,
+    workflow,
+};
+
+/// What the log speaks about; projections and policies match on it.
+///
+/// A new aggregate adds one variant here, and the compiler then names every place to visit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// Something happened to an agent.
+    Agent(agent::Event),
+    /// Something happened to an API key.
+    ApiKey(api_key::Event),
+    /// Something happened to an execution.
+    Execution(execution::Event),
+    /// Something happened to an integration.
+    Integration(integration::Event),
+    /// Something happened to an invocation.
+    Invocation(invocation::Event),
+    /// Something happened to a notification.
+    Notification(notification::Event),
+    /// Something happened to a prompt.
+    Prompt(prompt::Event),
+    /// Something happened to a notification template.
+    Template(template::Event),
+    /// Something happened to a webhook delivery.
+    Webhook(webhook::Event),
+    /// Something happened to a workflow.
+    Workflow(workflow::Event),
+}

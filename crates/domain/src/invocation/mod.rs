@@ -1,0 +1,9 @@
+//! invocation
+
+mod event;
+
+pub use event::*;
+
+/// Invocation
+#[derive(Debug, Default)]
+pub struct Invocation {}

@@ -1,0 +1,35 @@
+//! The rules of Everstep, and nothing else.
+//!
+//! Every aggregate is a pure state machine ([`Aggregate`]): it *decides* which events a command
+//! causes and *evolves* when they happen. Nothing here awaits, reads a clock, draws a random
+//! number or knows that a database exists; whatever a rule needs comes in as an argument.
+
+mod aggregate;
+pub mod agent;
+pub mod api_key;
+mod event;
+pub mod execution;
+pub mod expression;
+mod fact;
+mod fault;
+mod id;
+pub mod integration;
+pub mod invocation;
+pub mod notification;
+pub mod policy;
+pub mod prompt;
+mod refusal;
+pub mod scenario;
+pub mod template;
+pub mod webhook;
+pub mod workflow;
+
+pub use aggregate::Aggregate;
+pub use event::{Event, Upcast};
+pub use fact::Fact;
+pub use fault::Fault;
+pub use id::{Actor, Id, Tenant};
+pub use refusal::{Kind, Refusal};
+
+/// A moment, always UTC, always handed in by the caller.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;

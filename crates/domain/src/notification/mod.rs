@@ -1,0 +1,9 @@
+//! notification
+
+mod event;
+
+pub use event::*;
+
+/// Notification
+#[derive(Debug, Default)]
+pub struct Notification {}

@@ -1,0 +1,1 @@
+//! Whenever this happens, do that.

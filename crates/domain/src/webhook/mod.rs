@@ -1,0 +1,9 @@
+//! webhook
+
+mod event;
+
+pub use event::*;
+
+/// Delivery
+#[derive(Debug, Default)]
+pub struct Delivery {}
