@@ -7,6 +7,7 @@
 mod aggregate;
 pub mod agent;
 pub mod api_key;
+mod duration;
 mod event;
 pub mod execution;
 pub mod expression;

@@ -15,6 +15,8 @@ pub enum Event {
     /// The run began, pinned to one version of its workflow.
     #[serde(rename = "execution.started")]
     Started {
+        /// Its own id: keys of its calls and `$workflow.id` come from it.
+        id: Id<Execution>,
         /// The workflow being run.
         workflow: Id<Workflow>,
         /// The pinned version, by its number from 1.
@@ -120,6 +122,8 @@ pub enum Cause {
     Answered(WaitId),
     /// A timer fired.
     Fired(WaitId),
+    /// Somebody stopped it.
+    Cancelled,
 }
 
 /// A wait that is over.
@@ -129,6 +133,9 @@ pub struct Closed {
     pub wait: WaitId,
     /// How it ended.
     pub how: Ending,
+    /// The execution that was started for it and that nobody waits for any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<Id<Execution>>,
 }
 
 /// How a wait ended.

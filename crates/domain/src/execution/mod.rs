@@ -1,16 +1,40 @@
 //! One run of a workflow, from `started` to its end.
+//!
+//! An execution is a state machine over a compiled [`crate::workflow::Plan`]. It is woken (it was
+//! started, a call came back, a timer fired), runs until every branch waits or it ends, and that
+//! is one *turn*: one event that lists what changed, with every call listed before it is made.
+//!
+//! ```text
+//! (nothing) --start--> running --wake--> running ... --> completed | faulted
+//!                         |
+//!                       cancel --> cancelled
+//! ```
 
+mod command;
+mod decide;
+mod error;
 mod event;
+mod machine;
+mod refusal;
+mod state;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod wait;
 
+pub use command::{Command, NewExecution};
+pub use error::Standard;
 pub use event::{Caller, Cause, Closed, Ending, Error, Event, Progress, Step, Trigger, Turn};
+pub use refusal::Refusal;
+pub use state::{Execution, Phase};
 pub use thread::{Doing, Frame, Thread};
 pub use wait::{Answer, HttpCall, HttpOutput, Purpose, Request, Wait, WaitId, What};
 
 /// The most bytes of JSON that a step keeps of a task's input or output.
 pub const TRACE_LIMIT: usize = 4096;
 
-/// An execution, as its history tells it.
-#[derive(Debug, Default)]
-pub struct Execution {}
+/// The most bytes of JSON that the input of an execution may have.
+pub const INPUT_LIMIT: usize = 96 * 1024;
+
+/// The most bytes of JSON that one turn may have; the log takes 256 KiB an event.
+pub const TURN_LIMIT: usize = 240 * 1024;

@@ -14,7 +14,8 @@ pub struct Thread {
     pub parent: Option<(u32, usize)>,
     /// The tasks it is inside of, outermost first.
     pub frames: Vec<Frame>,
-    /// The data that flows: raw input of the next task.
+    /// The data that flows: raw input of the next task. `null` while the branch waits.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
 }
 
@@ -27,11 +28,8 @@ pub struct Frame {
     pub run: u32,
     /// When it began.
     pub started_at: Timestamp,
-    /// Its raw input.
-    #[serde(default)]
-    pub raw: Value,
     /// Its transformed input, `$input`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub input: Value,
     /// Variables it brings into scope, such as `$item` and `$error`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]

@@ -36,7 +36,8 @@ pub enum What {
     },
     /// An answer from outside.
     Call {
-        /// The idempotency key, the same for as long as the outcome is unknown.
+        /// With the execution's id before it, the idempotency key: the same for as long as the
+        /// outcome is unknown.
         key: String,
         /// What is asked.
         request: Request,

@@ -1,0 +1,127 @@
+use super::machine::{self, Machine, Outcome};
+use super::{
+    Answer, Caller, Cause, Command, Event, Execution, INPUT_LIMIT, NewExecution, Phase, Refusal,
+    Standard, TURN_LIMIT, Turn, Wait, WaitId, What,
+};
+use crate::workflow::Plan;
+use crate::{Actor, Aggregate, Timestamp};
+
+impl Aggregate for Execution {
+    const NAME: &'static str = "execution";
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        match command {
+            Command::Start(new) => self.start(new, now),
+            Command::Answer { plan, wait, answer } => Ok(self.answered(plan, *wait, answer, now)),
+            Command::Fire { plan, wait } => Ok(self.fired(plan, *wait, now)),
+            Command::Cancel { by, reason } => self.cancel(by, reason),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        self.note(event);
+    }
+}
+
+impl Execution {
+    fn start(&self, new: &NewExecution, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        if self.phase != Phase::Unborn {
+            return Err(Refusal::AlreadyStarted);
+        }
+        let size = machine::size(&new.input);
+        if size > INPUT_LIMIT {
+            return Err(Refusal::InputTooLarge { size });
+        }
+        let started = Event::Started {
+            id: new.id,
+            workflow: new.workflow,
+            revision: new.revision,
+            version: new.plan.version.clone(),
+            input: new.input.clone(),
+            trigger: new.trigger.clone(),
+        };
+        let mut state = Self::default();
+        state.note(&started);
+        let turn = Machine::new(&state, &new.plan, now).start();
+        Ok(std::iter::once(started).chain(state.turn(turn)).collect())
+    }
+
+    /// Late and repeated answers are ignored: whoever makes calls may make them again.
+    fn answered(&self, plan: &Plan, wait: WaitId, answer: &Answer, now: Timestamp) -> Vec<Event> {
+        if self.is_over() || !self.waits.contains_key(&wait) {
+            return vec![];
+        }
+        self.turn(Machine::new(self, plan, now).answer(wait, answer))
+    }
+
+    /// A timer fires once, however often somebody says that it is due, and never early.
+    fn fired(&self, plan: &Plan, wait: WaitId, now: Timestamp) -> Vec<Event> {
+        let due = |wait: &Wait| match &wait.what {
+            What::Timer { due_at, .. } => *due_at <= now,
+            What::Call { .. } => false,
+        };
+        if self.is_over() || !self.waits.get(&wait).is_some_and(due) {
+            return vec![];
+        }
+        self.turn(Machine::new(self, plan, now).fire(wait))
+    }
+
+    /// Stops every branch at once; what was called may still answer, and nobody listens.
+    fn cancel(&self, by: &Actor, reason: &str) -> Result<Vec<Event>, Refusal> {
+        match &self.phase {
+            Phase::Unborn => Err(Refusal::NotFound),
+            Phase::Running => {
+                let stopped = Event::TurnTaken(Box::new(machine::stop(self)));
+                let (by, reason) = (by.clone(), reason.to_owned());
+                Ok(vec![stopped, Event::Cancelled { by, reason, parent: self.parent() }])
+            }
+            Phase::Cancelled => Ok(vec![]),
+            Phase::Completed(_) | Phase::Faulted(_) => Err(Refusal::Finished),
+        }
+    }
+
+    fn parent(&self) -> Option<Caller> {
+        self.start.as_ref().and_then(|start| start.parent)
+    }
+
+    /// A turn and, if the execution is over with it, its end.
+    ///
+    /// An event that the log would not take must not leave the execution stuck: data that
+    /// outgrow it end the execution with an error that says so.
+    fn turn(&self, (turn, outcome): (Turn, Outcome)) -> Vec<Event> {
+        let parent = self.parent();
+        let end = match outcome {
+            Outcome::Waiting => None,
+            Outcome::Completed(output) => Some(Event::Completed { output, parent }),
+            Outcome::Faulted(error) => Some(Event::Faulted { error, parent }),
+        };
+        let taken = Event::TurnTaken(Box::new(turn));
+        let events: Vec<Event> = std::iter::once(taken).chain(end).collect();
+        let largest = events.iter().map(machine::size).max().unwrap_or_default();
+        if largest <= TURN_LIMIT {
+            return events;
+        }
+        let detail = format!(
+            "the data of this execution need {largest} bytes in one turn; the limit is {TURN_LIMIT}"
+        );
+        let stopped = Turn { cause: cause_of(&events), ..machine::stop(self) };
+        let error = Standard::Runtime.error(detail).with_status(413);
+        vec![Event::TurnTaken(Box::new(stopped)), Event::Faulted { error, parent }]
+    }
+}
+
+fn cause_of(events: &[Event]) -> Cause {
+    match events.first() {
+        Some(Event::TurnTaken(turn)) => turn.cause.clone(),
+        Some(
+            Event::Started { .. }
+            | Event::Completed { .. }
+            | Event::Faulted { .. }
+            | Event::Cancelled { .. },
+        )
+        | None => Cause::Started,
+    }
+}

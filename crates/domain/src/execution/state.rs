@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Caller, Error, Event, Thread, Trigger, Turn, Wait, WaitId};
+use crate::Id;
+use crate::workflow::Workflow;
+
+/// Where one run stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Execution {
+    pub(super) phase: Phase,
+    /// What it was started as; none before the start.
+    pub(super) start: Option<Start>,
+    /// `$context`.
+    pub(super) context: Value,
+    /// Its branches.
+    pub(super) threads: BTreeMap<u32, Thread>,
+    /// What it waits for.
+    pub(super) waits: BTreeMap<WaitId, Wait>,
+    /// How many runs of tasks there have been.
+    pub(super) runs: u32,
+    /// The last number given to a wait or a thread.
+    pub(super) serial: u32,
+}
+
+/// What an execution was started as.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Start {
+    pub(super) id: Id<Execution>,
+    pub(super) workflow: Id<Workflow>,
+    pub(super) revision: u32,
+    pub(super) input: Value,
+    pub(super) parent: Option<Caller>,
+}
+
+/// The phases of an execution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It has not begun.
+    #[default]
+    Unborn,
+    /// It runs, or waits.
+    Running,
+    /// It came to its end.
+    Completed(Value),
+    /// An error ended it.
+    Faulted(Error),
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+impl Execution {
+    /// Its phase, with what it gave.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Unborn | Phase::Running => false,
+            Phase::Completed(_) | Phase::Faulted(_) | Phase::Cancelled => true,
+        }
+    }
+
+    /// The workflow and the pinned version it runs, if it was started.
+    #[must_use]
+    pub fn pinned(&self) -> Option<(Id<Workflow>, u32)> {
+        self.start.as_ref().map(|start| (start.workflow, start.revision))
+    }
+
+    /// What it waits for.
+    pub fn waits(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.values()
+    }
+
+    /// One of the things it waits for.
+    #[must_use]
+    pub fn wait(&self, id: WaitId) -> Option<&Wait> {
+        self.waits.get(&id)
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Started { id, workflow, revision, version: _, input, trigger } => {
+                self.phase = Phase::Running;
+                let parent = match trigger {
+                    Trigger::Api | Trigger::Webhook(_) => None,
+                    Trigger::Workflow(caller) => Some(*caller),
+                };
+                let (workflow, revision, input) = (*workflow, *revision, input.clone());
+                self.start = Some(Start { id: *id, workflow, revision, input, parent });
+            }
+            Event::TurnTaken(turn) => self.take(turn),
+            Event::Completed { output, parent: _ } => self.end(Phase::Completed(output.clone())),
+            Event::Faulted { error, parent: _ } => self.end(Phase::Faulted(error.clone())),
+            Event::Cancelled { .. } => self.end(Phase::Cancelled),
+        }
+    }
+
+    /// Copies what a turn changed.
+    fn take(&mut self, turn: &Turn) {
+        for (number, thread) in &turn.threads {
+            match thread {
+                Some(thread) => self.threads.insert(*number, thread.clone()),
+                None => self.threads.remove(number),
+            };
+        }
+        if let Some(context) = &turn.context {
+            self.context = context.clone();
+        }
+        for closed in &turn.closed {
+            self.waits.remove(&closed.wait);
+        }
+        self.waits.extend(turn.opened.iter().map(|wait| (wait.id, wait.clone())));
+        (self.runs, self.serial) = (turn.runs, turn.serial);
+    }
+
+    fn end(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.threads.clear();
+        self.waits.clear();
+    }
+}
