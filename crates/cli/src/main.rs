@@ -1,2 +1,3 @@
-//! everstep
+//! The only binary: everything that Everstep does, by subcommand.
+mod postgres;
 fn main() {}
