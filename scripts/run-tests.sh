@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs the tests of the workspace and ends with the runner's counts.
+#
+#   scripts/run-tests.sh                 all tests
+#   scripts/run-tests.sh -p tests NAME   those of a crate whose names contain NAME
+#
+# With cargo-nextest where it is installed. Where it is not, plain `cargo test` does: building
+# cargo-nextest itself would take longer than the tests. Its counts, one line a test binary, are
+# added up in the last line. No tests at all count as failure, so that a misspelt name is noticed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scope=(--workspace)
+if [ "${1:-}" = -p ]; then
+  scope=(-p "$2")
+  shift 2
+fi
+
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run "${scope[@]}" "$@"
+  exit
+fi
+
+counts=$(mktemp)
+trap 'rm -f "$counts"' EXIT
+status=0
+cargo test "${scope[@]}" --lib --bins --tests --no-fail-fast -- "$@" | tee "$counts" || status=$?
+awk '
+  /^test result:/ { binaries++; passed += $4; failed += $6; ignored += $8 }
+  END {
+    printf "Summary: %d tests run: %d passed, %d failed, %d ignored (%d test binaries)\n",
+      passed + failed, passed, failed, ignored, binaries
+    exit passed + failed == 0
+  }' "$counts" || status=1
+exit "$status"
