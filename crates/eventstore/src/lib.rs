@@ -1,10 +1,20 @@
 //! Where events are kept, and the one way to add to them.
 //!
-//! [`EventStore`] is the port: rows in, rows out. Everything that changes anything goes through
-//! [`execute`]: load, decide, append.
+//! [`EventStore`] is the port: rows in, rows out. [`PgEventStore`] is the real thing and
+//! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
+//! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+mod codec;
+pub mod conformance;
+mod execute;
+mod judge;
+mod memory;
 mod port;
 
+pub use codec::{drafts, fact};
+pub use execute::{ExecuteError, Executed, Keyed, Request, execute, load};
+pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
+pub use memory::MemoryEventStore;
 pub use port::{
     Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Metadata, Position,
     Recorded, Reply, StreamAppend, StreamId, Version,

@@ -1,3 +1,5 @@
+//! The port: what the log takes in and gives out, without saying how it is kept.
+
 use async_trait::async_trait;
 use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
 use serde_json::value::RawValue;
@@ -243,8 +245,11 @@ pub trait EventStore: Send + Sync {
 
     /// Whose stream this is. For callers who hold an id that is itself the secret or that a
     /// signature proves, such as webhook endpoints; nobody else may ask.
-    async fn tenant_of(&self, category: &'static str, id: Uuid)
-    -> Result<Option<Id<Tenant>>, Error>;
+    async fn tenant_of(
+        &self,
+        category: &'static str,
+        id: Uuid,
+    ) -> Result<Option<Id<Tenant>>, Error>;
 
     /// Tells the newest position known to this process, as it grows: by appends of this process
     /// at once, by those of others as soon as they are heard of.

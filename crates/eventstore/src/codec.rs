@@ -1,0 +1,159 @@
+//! Between domain events and stored rows: the only place that knows both.
+
+use std::fmt;
+use std::iter;
+
+use domain::{Event, Fact, Id};
+use serde::de;
+use serde::de::value::MapDeserializer;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Draft, Error, Recorded, StreamId, Version};
+
+/// The events as they will be stored in `stream` after version `after`, each with an id that
+/// follows from what caused it and from its place in the stream: whoever appends the same
+/// decision at the same place again appends the same events.
+#[must_use]
+pub fn drafts<E: Event>(
+    events: &[E],
+    stream: StreamId,
+    after: Version,
+    causation: Uuid,
+) -> Vec<Draft> {
+    let StreamId { category, id, .. } = stream;
+    let draft = |(place, event)| {
+        let (name, body) = encode(event);
+        let id = Id::<E>::derived(causation, &format!("{category}/{id}/{place}")).as_uuid();
+        Draft { id, schema: E::version(&name), name, body }
+    };
+    (after + 1..).zip(events).map(draft).collect()
+}
+
+/// The event as one of all facts.
+///
+/// [`Error::Newer`] for anything that this release has never heard of.
+pub fn fact(row: &Recorded) -> Result<Fact, Error> {
+    Ok(match row.category.as_str() {
+        "agent" => Fact::Agent(decode(row)?),
+        "api_key" => Fact::ApiKey(decode(row)?),
+        "execution" => Fact::Execution(decode(row)?),
+        "integration" => Fact::Integration(decode(row)?),
+        "invocation" => Fact::Invocation(decode(row)?),
+        "notification" => Fact::Notification(decode(row)?),
+        "prompt" => Fact::Prompt(decode(row)?),
+        "template" => Fact::Template(decode(row)?),
+        "webhook" => Fact::Webhook(decode(row)?),
+        "workflow" => Fact::Workflow(decode(row)?),
+        _ => return Err(newer(row)),
+    })
+}
+
+/// Name and body of an event, from the `{"type": name, "data": body}` that serde makes of it.
+pub(crate) fn encode<E: Event>(event: &E) -> (String, String) {
+    let tagged = serde_json::to_value(event).expect("events are plain data");
+    let name = tagged["type"].as_str().expect("events are adjacently tagged").to_owned();
+    let mut body = String::new();
+    canonical(&tagged["data"], &mut body);
+    (name, body)
+}
+
+pub(crate) fn decode<E: Event>(row: &Recorded) -> Result<E, Error> {
+    if row.schema > E::version(&row.name) {
+        return Err(newer(row));
+    }
+    read(row).map_err(|source| {
+        if names::<E>(&row.name).is_some() {
+            return newer(row);
+        }
+        Error::Decode { name: row.name.clone(), version: row.schema, source }
+    })
+}
+
+fn newer(row: &Recorded) -> Error {
+    Error::Newer { name: row.name.clone(), version: row.schema }
+}
+
+/// Bodies of today's version are left alone: only old rows pay for history.
+fn read<E: Event>(row: &Recorded) -> Result<E, serde_json::Error> {
+    let name = Value::from(row.name.as_str());
+    if row.schema == E::version(&row.name) {
+        let body = row.body.get();
+        return serde_json::from_str(&format!(r#"{{"type":{name},"data":{body}}}"#));
+    }
+    let steps = E::UPCASTS.iter().filter(|up| up.event == row.name && up.from >= row.schema);
+    let body = serde_json::from_str(row.body.get())?;
+    let body = steps.fold(body, |body, up| (up.apply)(body));
+    serde_json::from_value(serde_json::json!({ "type": name, "data": body }))
+}
+
+/// Writes JSON with sorted keys and without spaces: equal values give equal bytes, whatever order
+/// of keys `serde_json` was built to keep.
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string());
+        }
+        Value::Array(items) => {
+            separated(out, ['[', ']'], items.iter(), canonical);
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(key, _)| *key);
+            separated(out, ['{', '}'], members.into_iter(), |(key, value), out| {
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                canonical(value, out);
+            });
+        }
+    }
+}
+
+fn separated<T>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    items: impl Iterator<Item = T>,
+    write: impl Fn(T, &mut String),
+) {
+    out.push(open);
+    for (nth, item) in items.enumerate() {
+        if nth > 0 {
+            out.push(',');
+        }
+        write(item, out);
+    }
+    out.push(close);
+}
+
+/// The stored names of all events of this sort, told by serde if `name` is not one of them.
+pub(crate) fn names<E: Event>(name: &str) -> Option<&'static [&'static str]> {
+    match E::deserialize(MapDeserializer::new(iter::once(("type", name)))) {
+        Err(Probe::UnknownName(names)) => Some(names),
+        Ok(_) | Err(Probe::Other) => None,
+    }
+}
+
+/// An error that tells an unknown name from everything else.
+#[derive(Debug)]
+enum Probe {
+    UnknownName(&'static [&'static str]),
+    Other,
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an event")
+    }
+}
+
+impl std::error::Error for Probe {}
+
+impl de::Error for Probe {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Other
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::UnknownName(expected)
+    }
+}

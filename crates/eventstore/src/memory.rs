@@ -1,0 +1,195 @@
+//! The log in memory, for simulations and pure tests.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use domain::{Id, Tenant};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::judge::{self, Found};
+use crate::{
+    Answered, Append, Appended, Error, EventStore, Metadata, Position, Recorded, StreamAppend,
+    StreamId, Version,
+};
+
+/// A log that lasts as long as the process.
+#[derive(Debug)]
+pub struct MemoryEventStore {
+    log: Mutex<Log>,
+    head: watch::Sender<Position>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    events: Vec<Recorded>,
+    /// Where the events of each stream are in `events`.
+    streams: HashMap<StreamId, Vec<usize>>,
+    answers: HashMap<(Id<Tenant>, Uuid, String), Answered>,
+}
+
+impl Default for MemoryEventStore {
+    fn default() -> Self {
+        Self { log: Mutex::default(), head: watch::Sender::new(0) }
+    }
+}
+
+impl MemoryEventStore {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn version(&self, stream: StreamId) -> Version {
+        self.streams.get(&stream).map_or(0, |events| position_of(events.len()))
+    }
+
+    fn head(&self) -> Position {
+        position_of(self.events.len())
+    }
+
+    fn of_stream(&self, stream: StreamId) -> impl Iterator<Item = &Recorded> {
+        let places = self.streams.get(&stream).map(Vec::as_slice).unwrap_or_default();
+        places.iter().map(|place| &self.events[*place])
+    }
+
+    fn found(&self, part: &StreamAppend) -> Vec<Found> {
+        let (after, upto) = part.window();
+        self.of_stream(part.stream)
+            .filter(|row| row.version > after && row.version <= upto)
+            .filter(|row| part.events.iter().any(|draft| draft.id == row.id))
+            .map(|row| Found { id: row.id, version: row.version, position: row.position })
+            .collect()
+    }
+
+    fn append(&mut self, append: Append) -> Result<Appended, Error> {
+        let versions: Vec<_> =
+            append.streams.iter().map(|part| self.version(part.stream)).collect();
+        let found: Vec<_> = append.streams.iter().map(|part| self.found(part)).collect();
+        let known = append.reply.as_ref().and_then(|(key, _)| {
+            self.answers.get(&(append.meta.tenant, key.principal, key.key.clone()))
+        });
+        let replied = append
+            .reply
+            .as_ref()
+            .is_none_or(|(key, _)| known.is_some_and(|known| known.fingerprint == key.fingerprint));
+        if replied && let Some(done) = judge::repetition(&append, &versions, &found) {
+            return Ok(done);
+        }
+        if known.is_some() {
+            return Err(Error::KeyUsed);
+        }
+        let good = append.streams.iter().zip(&versions).zip(&found).all(|((part, at), found)| {
+            part.expected.holds(*at) && (part.expected.exactly().is_some() || found.is_empty())
+        });
+        if !good {
+            return Err(judge::conflict(&append, &versions, &found));
+        }
+        Ok(self.store(append))
+    }
+
+    fn store(&mut self, append: Append) -> Appended {
+        let meta = Metadata { at: judge::kept(append.meta.at), ..append.meta };
+        let mut versions = Vec::with_capacity(append.streams.len());
+        for part in append.streams {
+            self.extend(part.stream, part.events, &meta);
+            versions.push(self.version(part.stream));
+        }
+        let position = self.head();
+        if let Some((key, reply)) = append.reply {
+            let version = versions.first().copied().unwrap_or(0);
+            let fingerprint = key.fingerprint;
+            let answer = Answered { fingerprint, reply, position, version };
+            self.answers.insert((meta.tenant, key.principal, key.key), answer);
+        }
+        Appended { position, versions }
+    }
+
+    fn extend(&mut self, stream: StreamId, drafts: Vec<crate::Draft>, meta: &Metadata) {
+        for draft in drafts {
+            let place = self.events.len();
+            self.events.push(Recorded {
+                position: position_of(place + 1),
+                id: draft.id,
+                category: stream.category.to_owned(),
+                stream: stream.id,
+                version: self.version(stream) + 1,
+                name: draft.name,
+                schema: draft.schema,
+                body: RawValue::from_string(draft.body).expect("bodies were checked to be JSON"),
+                meta: meta.clone(),
+            });
+            self.streams.entry(stream).or_default().push(place);
+        }
+    }
+}
+
+fn position_of(count: usize) -> Position {
+    Position::try_from(count).unwrap_or(Position::MAX)
+}
+
+#[async_trait]
+impl EventStore for MemoryEventStore {
+    async fn append(&self, append: Append) -> Result<Appended, Error> {
+        judge::check(&append)?;
+        let mut log = self.log();
+        let done = log.append(append)?;
+        self.head.send_if_modified(|head| {
+            let grown = log.head() > *head;
+            *head = log.head();
+            grown
+        });
+        Ok(done)
+    }
+
+    async fn answered(
+        &self,
+        tenant: Id<Tenant>,
+        principal: Uuid,
+        key: &str,
+    ) -> Result<Option<Answered>, Error> {
+        Ok(self.log().answers.get(&(tenant, principal, key.to_owned())).cloned())
+    }
+
+    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error> {
+        Ok(self.log().of_stream(stream).filter(|row| row.version > after).cloned().collect())
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
+        let skip = usize::try_from(after).unwrap_or(0);
+        Ok(self.log().events.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    async fn head(&self) -> Result<Position, Error> {
+        Ok(self.log().head())
+    }
+
+    async fn tenant_of(
+        &self,
+        category: &'static str,
+        id: Uuid,
+    ) -> Result<Option<Id<Tenant>>, Error> {
+        let log = self.log();
+        let named =
+            log.streams.iter().filter(|(stream, _)| stream.category == category && stream.id == id);
+        Ok(named.min_by_key(|(_, events)| events.first()).map(|(stream, _)| stream.tenant))
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    #[tokio::test]
+    async fn conforms() {
+        conformance::check(&MemoryEventStore::default()).await;
+    }
+}
