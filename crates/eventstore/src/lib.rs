@@ -4,6 +4,7 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+mod cloudevent;
 mod codec;
 pub mod conformance;
 mod execute;
@@ -11,6 +12,7 @@ mod judge;
 mod memory;
 mod port;
 
+pub use cloudevent::CloudEvent;
 pub use codec::{drafts, fact};
 pub use execute::{ExecuteError, Executed, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};

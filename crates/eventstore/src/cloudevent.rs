@@ -1,0 +1,169 @@
+//! Events as the outside sees them: CloudEvents 1.0, on every edge the same.
+
+use chrono::SecondsFormat;
+use domain::Actor;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::Recorded;
+
+/// The version of the format.
+const SPEC: &str = "1.0";
+
+/// A stored event in `CloudEvents` JSON. The names and kinds of the attributes are a promise to
+/// everyone who ever exported an event.
+///
+/// Positions and versions are text, because numbers of this format end at 2³¹. Of its standard
+/// extensions it uses authentication context (`authtype`, `authid`) and distributed tracing.
+#[derive(Debug, Serialize)]
+pub struct CloudEvent<'a> {
+    specversion: &'static str,
+    /// The event's identity; with `source` unique in the world.
+    pub id: Uuid,
+    /// Whose it is and of which sort: `/everstep/{tenant}/{category}`.
+    pub source: String,
+    /// Its stored name, such as `execution.started`.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    /// Its place in its stream: `{category}/{stream}@{version}`.
+    pub subject: String,
+    /// When it was decided, to the microsecond.
+    pub time: String,
+    datacontenttype: &'static str,
+    /// Its place in the log.
+    #[serde(serialize_with = "as_text")]
+    pub position: i64,
+    /// Its place in its stream.
+    #[serde(serialize_with = "as_text")]
+    pub streamversion: i64,
+    /// The version of its schema that `data` was written with.
+    pub schemaversion: u16,
+    /// What all events of one story share.
+    pub correlationid: Uuid,
+    /// The command or event that led to it.
+    pub causationid: Uuid,
+    /// Which sort of party did it: `system`, `api_key`, or `service_account` for a webhook.
+    pub authtype: &'static str,
+    /// Which one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authid: Option<Uuid>,
+    /// W3C Trace Context, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<&'a str>,
+    /// The event's own fields, as they are stored.
+    pub data: &'a RawValue,
+}
+
+impl<'a> From<&'a Recorded> for CloudEvent<'a> {
+    fn from(event: &'a Recorded) -> Self {
+        let Recorded { category, stream, version, meta, .. } = event;
+        let (authtype, authid) = match meta.actor {
+            Actor::System => ("system", None),
+            Actor::ApiKey(key) => ("api_key", Some(key)),
+            Actor::Webhook(integration) => ("service_account", Some(integration)),
+        };
+        Self {
+            specversion: SPEC,
+            id: event.id,
+            source: format!("/everstep/{}/{category}", meta.tenant),
+            kind: &event.name,
+            subject: format!("{category}/{stream}@{version}"),
+            time: meta.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            datacontenttype: "application/json",
+            position: event.position,
+            streamversion: *version,
+            schemaversion: event.schema,
+            correlationid: meta.correlation,
+            causationid: meta.causation,
+            authtype,
+            authid,
+            traceparent: meta.traceparent.as_deref(),
+            data: &event.body,
+        }
+    }
+}
+
+fn as_text<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use domain::Id;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::Metadata;
+
+    fn recorded(actor: Actor, traceparent: Option<String>) -> Recorded {
+        Recorded {
+            position: 5_000_000_000,
+            id: Uuid::from_u128(1),
+            category: "execution".to_owned(),
+            stream: Uuid::from_u128(2),
+            version: 7,
+            name: "execution.started".to_owned(),
+            schema: 3,
+            body: RawValue::from_string(r#"{"b": 1.10, "a": 2}"#.to_owned()).unwrap(),
+            meta: Metadata {
+                tenant: Id::from_uuid(Uuid::from_u128(3)),
+                actor,
+                correlation: Uuid::from_u128(4),
+                causation: Uuid::from_u128(5),
+                traceparent,
+                at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
+            },
+        }
+    }
+
+    #[test]
+    fn every_attribute_has_its_promised_name_and_kind() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let event = recorded(Actor::ApiKey(Uuid::from_u128(6)), Some(trace.to_owned()));
+        let shown = serde_json::to_value(CloudEvent::from(&event)).unwrap();
+        let id = |number| Uuid::from_u128(number).to_string();
+        assert_eq!(
+            shown,
+            json!({
+                "specversion": "1.0",
+                "id": id(1),
+                "source": format!("/everstep/{}/execution", id(3)),
+                "type": "execution.started",
+                "subject": format!("execution/{}@7", id(2)),
+                "time": "2023-11-14T22:13:20.000001Z",
+                "datacontenttype": "application/json",
+                "position": "5000000000",
+                "streamversion": "7",
+                "schemaversion": 3,
+                "correlationid": id(4),
+                "causationid": id(5),
+                "authtype": "api_key",
+                "authid": id(6),
+                "traceparent": trace,
+                "data": {"b": 1.10, "a": 2},
+            })
+        );
+    }
+
+    #[test]
+    fn attribute_names_are_lower_case_letters_and_digits_as_the_format_wants() {
+        let event = recorded(Actor::System, None);
+        let Value::Object(shown) = serde_json::to_value(CloudEvent::from(&event)).unwrap() else {
+            panic!("not an object")
+        };
+        let fits =
+            |name: &String| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        assert!(shown.keys().all(fits));
+        assert!(!shown.contains_key("authid") && !shown.contains_key("traceparent"));
+    }
+
+    #[test]
+    fn data_goes_out_byte_for_byte_as_it_is_stored() {
+        let event = recorded(Actor::Webhook(Uuid::from_u128(8)), None);
+        let text = serde_json::to_string(&CloudEvent::from(&event)).unwrap();
+        assert!(text.ends_with(r#""data":{"b": 1.10, "a": 2}}"#), "{text}");
+        assert!(text.contains(r#""authtype":"service_account""#));
+    }
+}
