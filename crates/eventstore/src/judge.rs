@@ -6,7 +6,7 @@ use domain::Timestamp;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::{Append, Appended, Draft, Error, Expected, Position, StreamAppend, Version};
+use crate::{Answered, Append, Appended, Draft, Error, Expected, Position, StreamAppend, Version};
 
 /// The most bytes the body of one event may have.
 pub const EVENT_LIMIT: usize = 256 * 1024;
@@ -117,13 +117,27 @@ fn within(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The answer that the append got the first time, if all its events already stand where it would
-/// put them. `versions` and `found` speak of its streams, in their order.
-pub(crate) fn repetition(
+/// What becomes of an append that cannot be stored: the outcome of the first time, if all of it is
+/// stored already, the answer to its command included; else the reason against it.
+///
+/// `versions` and `found` speak of its streams, in their order; `answered` of its key.
+pub(crate) fn settle(
     append: &Append,
     versions: &[Version],
     found: &[Vec<Found>],
-) -> Option<Appended> {
+    answered: Option<&Answered>,
+) -> Result<Appended, Error> {
+    let fingerprint = answered.map(|answered| answered.fingerprint);
+    let kept = append.reply.as_ref().is_none_or(|(key, _)| Some(key.fingerprint) == fingerprint);
+    if kept && let Some(done) = repetition(append, versions, found) {
+        return Ok(done);
+    }
+    Err(if answered.is_some() { Error::KeyUsed } else { conflict(append, versions, found) })
+}
+
+/// The answer that the append got the first time, if all its events already stand where it would
+/// put them.
+fn repetition(append: &Append, versions: &[Version], found: &[Vec<Found>]) -> Option<Appended> {
     let mut done = Appended { position: 0, versions: Vec::with_capacity(versions.len()) };
     for ((part, version), found) in append.streams.iter().zip(versions).zip(found) {
         if !stands(part, found) {
@@ -148,7 +162,7 @@ fn stands(part: &StreamAppend, found: &[Found]) -> bool {
 
 /// The conflict to report: the first stream that is not as expected, or that has some of the
 /// events already but not all of them.
-pub(crate) fn conflict(append: &Append, versions: &[Version], found: &[Vec<Found>]) -> Error {
+fn conflict(append: &Append, versions: &[Version], found: &[Vec<Found>]) -> Error {
     let bad = append.streams.iter().zip(versions).zip(found).find(|((part, version), found)| {
         let halfway = part.expected.exactly().is_none() && !found.is_empty();
         halfway || !part.expected.holds(**version)

@@ -4,16 +4,17 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
-mod cloudevent;
 mod codec;
 pub mod conformance;
+mod database;
 mod execute;
 mod judge;
 mod memory;
 mod port;
+mod postgres;
 
-pub use cloudevent::CloudEvent;
 pub use codec::{drafts, fact};
+pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, migrate};
 pub use execute::{ExecuteError, Executed, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
 pub use memory::MemoryEventStore;
@@ -21,3 +22,4 @@ pub use port::{
     Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Metadata, Position,
     Recorded, Reply, StreamAppend, StreamId, Version,
 };
+pub use postgres::PgEventStore;

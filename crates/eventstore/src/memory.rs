@@ -69,24 +69,14 @@ impl Log {
         let versions: Vec<_> =
             append.streams.iter().map(|part| self.version(part.stream)).collect();
         let found: Vec<_> = append.streams.iter().map(|part| self.found(part)).collect();
-        let known = append.reply.as_ref().and_then(|(key, _)| {
+        let answered = append.reply.as_ref().and_then(|(key, _)| {
             self.answers.get(&(append.meta.tenant, key.principal, key.key.clone()))
         });
-        let replied = append
-            .reply
-            .as_ref()
-            .is_none_or(|(key, _)| known.is_some_and(|known| known.fingerprint == key.fingerprint));
-        if replied && let Some(done) = judge::repetition(&append, &versions, &found) {
-            return Ok(done);
-        }
-        if known.is_some() {
-            return Err(Error::KeyUsed);
-        }
         let good = append.streams.iter().zip(&versions).zip(&found).all(|((part, at), found)| {
             part.expected.holds(*at) && (part.expected.exactly().is_some() || found.is_empty())
         });
-        if !good {
-            return Err(judge::conflict(&append, &versions, &found));
+        if !good || answered.is_some() {
+            return judge::settle(&append, &versions, &found, answered);
         }
         Ok(self.store(append))
     }

@@ -1,0 +1,241 @@
+//! The log in Postgres.
+
+mod bell;
+mod call;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{Id, Tenant};
+use sqlx::{PgPool, Postgres};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::bell::Bell;
+use self::call::{Call, Outcome};
+use self::row::{Answer, Row, contiguous};
+use crate::judge::{self, Found};
+use crate::{
+    Answered, Append, Appended, Error, EventStore, Position, Recorded, StreamAppend, StreamId,
+    Version,
+};
+
+/// The log of this database; tenants will be spread over several when one is not enough.
+const LOG: i16 = 1;
+
+/// How long to wait before each new attempt when a connection was lost. Reads change nothing and
+/// appends recognise themselves, so both can be sent again.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(10), Duration::from_millis(100), Duration::from_millis(500)];
+
+/// The event store in Postgres.
+#[derive(Debug)]
+pub struct PgEventStore {
+    pool: PgPool,
+    bell: Bell,
+}
+
+impl PgEventStore {
+    /// A store on a migrated database, within a Tokio runtime: what it does in the background
+    /// ends with it.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { bell: Bell::new(pool.clone()), pool }
+    }
+
+    /// Makes partitions for the positions to come; tells how many. To be called now and then by a
+    /// worker: without a partition an append fails.
+    pub async fn make_partitions(&self) -> Result<i32, Error> {
+        const AHEAD: Position = 60_000_000;
+        let upto = self.head().await? + AHEAD;
+        let made = || sqlx::query_scalar("SELECT es.make_partitions($1)").bind(upto);
+        Ok(retrying(|| made().fetch_one(&self.pool)).await?)
+    }
+
+    /// Why an append was refused, or that it was stored before.
+    async fn settle(&self, append: &Append, versions: &[Version]) -> Result<Appended, Error> {
+        let mut found = Vec::with_capacity(append.streams.len());
+        for part in &append.streams {
+            found.push(self.found(part).await?);
+        }
+        let answered = match &append.reply {
+            Some((key, _)) => self.answered(append.meta.tenant, key.principal, &key.key).await?,
+            None => None,
+        };
+        judge::settle(append, versions, &found, answered.as_ref())
+    }
+
+    async fn found(&self, part: &StreamAppend) -> Result<Vec<Found>, Error> {
+        if part.events.is_empty() {
+            return Ok(vec![]);
+        }
+        let (after, upto) = part.window();
+        let ids: Vec<Uuid> = part.events.iter().map(|draft| draft.id).collect();
+        let query = || {
+            sqlx::query_as(
+                "SELECT id, version, position FROM es.event
+                 WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
+                     AND version > $5 AND version <= $6 AND id = ANY ($7)
+                 ORDER BY version",
+            )
+            .bind(LOG)
+            .bind(part.stream.id)
+            .bind(part.stream.category)
+            .bind(part.stream.tenant.as_uuid())
+            .bind(after)
+            .bind(upto)
+            .bind(&ids)
+        };
+        let rows: Vec<(Uuid, Version, Position)> =
+            retrying(|| query().fetch_all(&self.pool)).await?;
+        let found = |(id, version, position)| Found { id, version, position };
+        Ok(rows.into_iter().map(found).collect())
+    }
+}
+
+#[async_trait]
+impl EventStore for PgEventStore {
+    async fn append(&self, append: Append) -> Result<Appended, Error> {
+        judge::check(&append)?;
+        let call = Call::new(&append);
+        match retrying(|| call.run(&self.pool)).await? {
+            Outcome::Appended(done) => {
+                self.bell.ring(done.position);
+                Ok(done)
+            }
+            Outcome::Refused { versions } => self.settle(&append, &versions).await,
+        }
+    }
+
+    async fn answered(
+        &self,
+        tenant: Id<Tenant>,
+        principal: Uuid,
+        key: &str,
+    ) -> Result<Option<Answered>, Error> {
+        let query = || {
+            sqlx::query_as::<_, Answer>(
+                "SELECT fingerprint, status, location, body, position, version
+                 FROM es.command_key
+                 WHERE log_id = $1 AND tenant = $2 AND principal = $3 AND key = $4",
+            )
+            .bind(LOG)
+            .bind(tenant.as_uuid())
+            .bind(principal)
+            .bind(key)
+        };
+        let answer = retrying(|| query().fetch_optional(&self.pool)).await?;
+        answer.map(Answered::try_from).transpose()
+    }
+
+    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error> {
+        let query = || {
+            sqlx::query_as::<_, Row>(
+                "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
+                     category, name, actor, traceparent, body
+                 FROM es.event
+                 WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
+                     AND version > $5
+                 ORDER BY version",
+            )
+            .bind(LOG)
+            .bind(stream.id)
+            .bind(stream.category)
+            .bind(stream.tenant.as_uuid())
+            .bind(after)
+        };
+        let rows = retrying(|| query().fetch_all(&self.pool)).await?;
+        contiguous("version", after, rows.iter().map(|row| row.version))?;
+        rows.into_iter().map(Recorded::try_from).collect()
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
+        // What the log had before the rows are read must be among them. The range is exact, as
+        // positions allow: no plan of it can scan and sort the log.
+        let limit = Position::try_from(limit).unwrap_or(Position::MAX);
+        let upto = after.saturating_add(limit).min(self.head().await?);
+        if upto <= after {
+            return Ok(vec![]);
+        }
+        let query = || {
+            sqlx::query_as::<Postgres, Row>(
+                "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
+                     category, name, actor, traceparent, body
+                 FROM es.event
+                 WHERE log_id = $1 AND position > $2 AND position <= $3
+                 ORDER BY position",
+            )
+            .bind(LOG)
+            .bind(after)
+            .bind(upto)
+        };
+        let rows = retrying(|| query().fetch_all(&self.pool)).await?;
+        let last = contiguous("position", after, rows.iter().map(|row| row.position))?;
+        if last < upto {
+            return Err(Error::Damaged(format!("position {} of {upto} is missing", last + 1)));
+        }
+        rows.into_iter().map(Recorded::try_from).collect()
+    }
+
+    async fn head(&self) -> Result<Position, Error> {
+        Ok(retrying(|| head(&self.pool)).await?)
+    }
+
+    async fn tenant_of(
+        &self,
+        category: &'static str,
+        id: Uuid,
+    ) -> Result<Option<Id<Tenant>>, Error> {
+        let query = || {
+            sqlx::query_scalar(
+                "SELECT tenant FROM es.stream WHERE log_id = $1 AND id = $2 AND category = $3
+                 ORDER BY first_position LIMIT 1",
+            )
+            .bind(LOG)
+            .bind(id)
+            .bind(category)
+        };
+        let tenant = retrying(|| query().fetch_optional(&self.pool)).await?;
+        Ok(tenant.map(Id::from_uuid))
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.bell.listen()
+    }
+}
+
+async fn head(pool: &PgPool) -> Result<Position, sqlx::Error> {
+    sqlx::query_scalar("SELECT position FROM es.log WHERE log_id = $1")
+        .bind(LOG)
+        .fetch_one(pool)
+        .await
+}
+
+/// Attempts again while the reason is a lost connection.
+async fn retrying<T, F>(attempt: impl Fn() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    for pause in PAUSES {
+        match attempt().await {
+            Err(error) if lost(&error) => {
+                tracing::warn!(%error, "the connection to the database was lost; trying again");
+                tokio::time::sleep(pause).await;
+            }
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
+/// Whether an error says nothing about the statement, only that the connection is gone: an I/O
+/// error, or the server's word that it shuts down, crashed, starts up or cut the line
+/// (SQLSTATE classes 57P and 08).
+fn lost(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+        || code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+}

@@ -1,0 +1,101 @@
+//! Rows of the log, as they come back.
+
+use domain::{Id, Timestamp};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::{Answered, Error, Metadata, Position, Recorded, Reply, Version};
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    pub(super) position: Position,
+    pub(super) version: Version,
+    at: Timestamp,
+    schema: i32,
+    tenant: Uuid,
+    stream: Uuid,
+    id: Uuid,
+    correlation: Uuid,
+    causation: Uuid,
+    category: String,
+    name: String,
+    actor: String,
+    traceparent: Option<String>,
+    body: Vec<u8>,
+}
+
+impl TryFrom<Row> for Recorded {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let damaged = || Error::Damaged(format!("the event at {} is garbled", row.position));
+        let schema = u16::try_from(row.schema).map_err(|_| damaged())?;
+        let text = String::from_utf8(row.body).map_err(|_| damaged())?;
+        let body = RawValue::from_string(text).map_err(|_| damaged())?;
+        // A kind of actor that is unknown here is known to a newer release.
+        let newer = |_| Error::Newer { name: row.name.clone(), version: schema };
+        let actor = serde_json::from_str(&row.actor).map_err(newer)?;
+        Ok(Self {
+            position: row.position,
+            id: row.id,
+            category: row.category,
+            stream: row.stream,
+            version: row.version,
+            name: row.name,
+            schema,
+            body,
+            meta: Metadata {
+                tenant: Id::from_uuid(row.tenant),
+                actor,
+                correlation: row.correlation,
+                causation: row.causation,
+                traceparent: row.traceparent,
+                at: row.at,
+            },
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Answer {
+    fingerprint: Vec<u8>,
+    status: i32,
+    location: Option<String>,
+    body: Vec<u8>,
+    position: Position,
+    version: Version,
+}
+
+impl TryFrom<Answer> for Answered {
+    type Error = Error;
+
+    fn try_from(answer: Answer) -> Result<Self, Error> {
+        let damaged = || Error::Damaged("a stored answer is garbled".to_owned());
+        Ok(Self {
+            fingerprint: answer.fingerprint.try_into().map_err(|_| damaged())?,
+            reply: Reply {
+                status: u16::try_from(answer.status).map_err(|_| damaged())?,
+                location: answer.location,
+                body: String::from_utf8(answer.body).map_err(|_| damaged())?,
+            },
+            position: answer.position,
+            version: answer.version,
+        })
+    }
+}
+
+/// The last of `numbers`, which must follow `after` one by one.
+pub(super) fn contiguous(
+    what: &str,
+    after: i64,
+    numbers: impl Iterator<Item = i64>,
+) -> Result<i64, Error> {
+    let mut last = after;
+    for number in numbers {
+        if number != last + 1 {
+            return Err(Error::Damaged(format!("{what} {number} follows {what} {last}")));
+        }
+        last = number;
+    }
+    Ok(last)
+}
