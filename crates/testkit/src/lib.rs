@@ -1,1 +1,16 @@
-//! testkit.
+//! For tests, the demo and the benchmark only: doubles that speak the real protocols, and the real
+//! binary as a child process.
+//!
+//! Nothing here pretends to be a part of Everstep. What stands in is the world around it: a mail
+//! server ([`smtp`]), GitHub's HTTP API ([`github`]), a model provider ([`openai`]). Each listens
+//! on loopback, on a port of its own, until it is dropped, and remembers what it was told.
+
+pub mod api;
+pub mod everstep;
+pub mod example;
+pub mod github;
+pub mod http;
+pub mod openai;
+pub mod processes;
+pub mod smtp;
+pub mod webhook;
