@@ -4,15 +4,19 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+mod cloudevent;
 mod codec;
 pub mod conformance;
 mod database;
 mod execute;
+#[cfg(test)]
+mod golden;
 mod judge;
 mod memory;
 mod port;
 mod postgres;
 
+pub use cloudevent::CloudEvent;
 pub use codec::{drafts, fact};
 pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, migrate};
 pub use execute::{ExecuteError, Executed, Keyed, Request, execute, load};
