@@ -1,0 +1,87 @@
+//! Waking up: by an announcement, and without one.
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+
+use super::super::bell::CHANNEL;
+use super::super::call::Call;
+use super::{PgEventStore, one};
+use crate::{EventStore, Expected};
+
+async fn two(
+    pool_options: PgPoolOptions,
+    options: PgConnectOptions,
+) -> (PgPool, PgEventStore, PgPool, PgEventStore) {
+    let mine = pool_options.clone().connect_with(options.clone()).await.expect("connects");
+    let theirs = pool_options.connect_with(options).await.expect("connects");
+    let (a, b) = (PgEventStore::new(mine.clone()), PgEventStore::new(theirs.clone()));
+    (mine, a, theirs, b)
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn an_append_is_announced_after_it_can_be_read(pool: PgPool) {
+    let mut listener = PgListener::connect_with(&pool).await.expect("connects");
+    listener.listen(CHANNEL).await.expect("listens");
+    let store = PgEventStore::new(pool);
+    store.append(one(1, Expected::None, [1, 2])).await.expect("appends");
+    assert_eq!(listener.recv().await.expect("hears").payload(), "2");
+
+    for nth in 2..40 {
+        store
+            .append(one(1, Expected::At(nth), [u128::from(nth.unsigned_abs()) + 1]))
+            .await
+            .unwrap();
+    }
+    let mut heard = 1;
+    while listener.recv().await.expect("hears").payload() != "40" {
+        heard += 1;
+    }
+    assert!(heard < 38, "many appends, few announcements: {heard}");
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_process_hears_of_what_another_appends(
+    pool_options: PgPoolOptions,
+    options: PgConnectOptions,
+) {
+    let (mine, a, theirs, b) = two(pool_options, options).await;
+    let mut heard = b.watch();
+    for nth in 0..5 {
+        a.append(one(1, Expected::At(nth), [u128::from(nth.unsigned_abs())])).await.unwrap();
+        heard.wait_for(|head| *head > nth).await.expect("hears");
+        assert_eq!(b.read(nth, 10).await.expect("reads").len(), 1, "what was told is there");
+    }
+    drop((a, b));
+    mine.close().await;
+    theirs.close().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn an_append_that_nobody_announced_is_found(pool: PgPool) {
+    let store = PgEventStore::new(pool.clone());
+    let mut heard = store.watch();
+    assert_eq!(*heard.borrow(), 0);
+    let unannounced = one(1, Expected::None, [1]);
+    Call::new(&unannounced).run(&pool).await.expect("appends");
+    assert_eq!(*heard.wait_for(|head| *head > 0).await.expect("finds"), 1);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_false_announcement_deceives_nobody(pool: PgPool) {
+    let store = PgEventStore::new(pool.clone());
+    let mut heard = store.watch();
+    sqlx::query("SELECT pg_notify($1, '999')").bind(CHANNEL).execute(&pool).await.expect("lies");
+    Call::new(&one(1, Expected::None, [1])).run(&pool).await.expect("appends");
+    assert_eq!(*heard.wait_for(|head| *head > 0).await.expect("finds"), 1);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn what_runs_in_the_background_ends_with_the_store(pool: PgPool) {
+    let store = PgEventStore::new(pool.clone());
+    let mut heard = store.watch();
+    store.append(one(1, Expected::None, [1])).await.expect("appends");
+    drop(store);
+    while heard.changed().await.is_ok() {}
+    pool.close().await;
+    assert_eq!(pool.size(), 0, "no connection is held");
+}
