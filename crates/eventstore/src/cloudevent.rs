@@ -1,4 +1,4 @@
-//! Events as the outside sees them: CloudEvents 1.0, on every edge the same.
+//! Events as the outside sees them: `CloudEvents` 1.0, on every edge the same.
 
 use chrono::SecondsFormat;
 use domain::Actor;
@@ -84,6 +84,7 @@ impl<'a> From<&'a Recorded> for CloudEvent<'a> {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn as_text<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(number)
 }
