@@ -4,8 +4,8 @@
 //! causes and *evolves* when they happen. Nothing here awaits, reads a clock, draws a random
 //! number or knows that a database exists; whatever a rule needs comes in as an argument.
 
-mod aggregate;
 pub mod agent;
+mod aggregate;
 pub mod api_key;
 mod duration;
 mod event;
@@ -16,11 +16,14 @@ mod fault;
 mod id;
 pub mod integration;
 pub mod invocation;
+mod jinja;
+mod name;
 pub mod notification;
 pub mod policy;
 pub mod prompt;
 mod refusal;
 pub mod scenario;
+mod storable;
 pub mod template;
 pub mod webhook;
 pub mod workflow;
@@ -30,6 +33,7 @@ pub use event::{Event, Upcast};
 pub use fact::Fact;
 pub use fault::Fault;
 pub use id::{Actor, Id, Tenant};
+pub use jinja::RenderError;
 pub use refusal::{Kind, Refusal};
 
 /// A moment, always UTC, always handed in by the caller.

@@ -28,3 +28,11 @@ pub enum Kind {
     /// This actor may not.
     Forbidden,
 }
+
+/// What many faults come down to in one line.
+pub(crate) fn summary(faults: &[Fault]) -> String {
+    match faults {
+        [one] => one.detail.clone(),
+        many => format!("{} things are wrong", many.len()),
+    }
+}

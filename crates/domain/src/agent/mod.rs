@@ -1,11 +1,16 @@
-//! agent
+//! Agents: a model with its prompt, its limits and the form of its answers, in numbered revisions.
 
+mod command;
+mod decide;
 mod event;
+mod refusal;
 mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
 
-pub use event::*;
-pub use spec::*;
-
-/// Agent
-#[derive(Debug, Default)]
-pub struct Agent {}
+pub use command::Command;
+pub use event::Event;
+pub use refusal::Refusal;
+pub use spec::{PromptRef, Spec};
+pub use state::Agent;

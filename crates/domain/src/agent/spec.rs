@@ -1,6 +1,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Fault;
+
+/// The longest that one call of a model may take, in milliseconds.
+const LONGEST_TIMEOUT_MS: u32 = 600_000;
+
 /// All settings of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,4 +46,30 @@ pub struct PromptRef {
     /// One of its versions; the newest at each invocation if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+}
+
+impl Spec {
+    /// Everything that is wrong with it.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = vec![];
+        let mut fault = |pointer: &str, code: &str, detail: String| {
+            faults.push(Fault::new(pointer, code, detail));
+        };
+        if let Some(schema) = &self.output_schema
+            && let Err(error) = jsonschema::validator_for(schema)
+        {
+            fault("/output_schema", "malformed_schema", format!("it is no JSON Schema: {error}"));
+        }
+        if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+            fault("/temperature", "out_of_range", "it must be from 0 to 2".to_owned());
+        }
+        if self.max_output_tokens == Some(0) {
+            fault("/max_output_tokens", "out_of_range", "it must be at least 1".to_owned());
+        }
+        if self.timeout_ms.is_some_and(|ms| !(1..=LONGEST_TIMEOUT_MS).contains(&ms)) {
+            let detail = format!("it must be from 1 to {LONGEST_TIMEOUT_MS}");
+            fault("/timeout_ms", "out_of_range", detail);
+        }
+        faults
+    }
 }

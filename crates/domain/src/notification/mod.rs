@@ -1,9 +1,14 @@
-//! notification
+//! Notifications: asked for once, tried until they are out or hopeless.
 
+mod command;
+mod decide;
 mod event;
+mod refusal;
+mod state;
+#[cfg(test)]
+mod tests;
 
-pub use event::*;
-
-/// Notification
-#[derive(Debug, Default)]
-pub struct Notification {}
+pub use command::Command;
+pub use event::{Channel, Event};
+pub use refusal::Refusal;
+pub use state::{Due, Notification, Status};

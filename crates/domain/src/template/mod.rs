@@ -1,9 +1,16 @@
-//! template
+//! Notification templates, in immutable versions.
 
+mod command;
+mod decide;
 mod event;
+mod refusal;
+mod render;
+mod state;
+#[cfg(test)]
+mod tests;
 
-pub use event::*;
-
-/// Template
-#[derive(Debug, Default)]
-pub struct Template {}
+pub use command::Command;
+pub use event::Event;
+pub use refusal::Refusal;
+pub use render::Mail;
+pub use state::{Template, Version};

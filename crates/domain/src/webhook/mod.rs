@@ -1,9 +1,20 @@
-//! webhook
+//! Webhook deliveries: what outside systems send us, proven by a signature and taken once.
 
+mod command;
+mod decide;
 mod event;
+mod headers;
+mod refusal;
+pub mod signature;
+mod state;
+#[cfg(test)]
+mod tests;
 
-pub use event::*;
+pub use command::{Command, NewDelivery};
+pub use event::Event;
+pub use headers::kept;
+pub use refusal::Refusal;
+pub use state::Delivery;
 
-/// Delivery
-#[derive(Debug, Default)]
-pub struct Delivery {}
+/// The most bytes of JSON that a delivery may have, all told; the log takes 256 KiB an event.
+pub const DELIVERY_LIMIT: usize = 250 * 1024;

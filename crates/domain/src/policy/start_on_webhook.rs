@@ -1,0 +1,31 @@
+//! Whenever a webhook delivery comes in for a workflow, start an execution of it.
+
+use serde_json::json;
+
+use super::{Do, Seen};
+use crate::execution::Trigger;
+use crate::webhook::Event;
+use crate::{Fact, Id};
+
+pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
+    match seen.fact {
+        Fact::Webhook(Event::Received { event_type, dedupe_key, body, starts, .. }) => {
+            let start = |workflow| Do::StartExecution {
+                id: Id::derived(seen.stream, "start"),
+                workflow,
+                input: json!({"event": event_type, "delivery": dedupe_key, "body": body}),
+                trigger: Trigger::Webhook(Id::from_uuid(seen.stream)),
+            };
+            starts.clone().map(start).into_iter().collect()
+        }
+        Fact::Execution(_)
+        | Fact::Invocation(_)
+        | Fact::Agent(_)
+        | Fact::ApiKey(_)
+        | Fact::Integration(_)
+        | Fact::Notification(_)
+        | Fact::Prompt(_)
+        | Fact::Template(_)
+        | Fact::Workflow(_) => vec![],
+    }
+}

@@ -1,0 +1,60 @@
+use super::{Command, Event, Prompt, Refusal, Version};
+use crate::{Aggregate, Timestamp, jinja, name};
+
+impl Aggregate for Prompt {
+    const NAME: &'static str = "prompt";
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: &Command, _now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        match command {
+            Command::Create { name, system, user, message } => match self.newest() {
+                Some(_) => Err(Refusal::Exists),
+                None => self.add(name, self.drafted(system, user, message)),
+            },
+            Command::Revise { system, user, message } => {
+                let newest = self.newest().ok_or(Refusal::NotFound)?;
+                let version = self.drafted(system, user, message);
+                if newest.system == version.system && newest.user == version.user {
+                    return Ok(vec![]);
+                }
+                self.add(&self.name, version)
+            }
+            Command::Delete => {
+                self.newest().ok_or(Refusal::NotFound)?;
+                Ok(vec![Event::Deleted {}])
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        self.note(event);
+    }
+}
+
+impl Prompt {
+    fn drafted(&self, system: &Option<String>, user: &str, message: &Option<String>) -> Version {
+        Version {
+            version: self.next(),
+            system: system.clone(),
+            user: user.to_owned(),
+            message: message.clone(),
+        }
+    }
+
+    fn add(&self, name: &str, version: Version) -> Result<Vec<Event>, Refusal> {
+        let mut faults = vec![];
+        name::check(name, &mut faults);
+        if let Some(system) = &version.system {
+            jinja::check("/system", system, &mut faults);
+        }
+        jinja::check("/user", &version.user, &mut faults);
+        if !faults.is_empty() {
+            return Err(Refusal::Invalid(faults));
+        }
+        let name = name.to_owned();
+        let Version { version, system, user, message } = version;
+        Ok(vec![Event::VersionCommitted { name, version, system, user, message }])
+    }
+}
