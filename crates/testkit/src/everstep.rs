@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -84,6 +84,18 @@ impl Setup {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Where its files are.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The binary.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// What it says while it runs.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -107,20 +119,20 @@ impl Setup {
 
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> Result<Server> {
-        let (out, err) = (self.append_log()?, self.append_log()?);
-        let mut command = self.command(&["dev", "--port", &self.port.to_string()]);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .with_context(|| format!("{} does not start", self.binary.display()))?;
+        let child = self.spawn()?;
         let unknown = String::new;
         let dev = Dev { api_url: self.url(), token: unknown(), database_url: unknown() };
         let mut server = Server { setup: self, child, dev };
         server.wait_until_ready().await?;
-        server.dev = server.setup.dev()?;
         Ok(server)
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let (out, err) = (self.append_log()?, self.append_log()?);
+        let mut command = self.command(&["dev", "--port", &self.port.to_string()]);
+        // In a group of its own, so that Ctrl-C in a terminal leaves its end to its parent.
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+        command.spawn().with_context(|| format!("{} does not start", self.binary.display()))
     }
 
     fn append_log(&self) -> Result<File> {
@@ -156,7 +168,7 @@ impl Server {
         &self.dev
     }
 
-    /// How it was started; starting that again starts it anew, on the same port and data.
+    /// How it was started.
     #[must_use]
     pub fn setup(&self) -> &Setup {
         &self.setup
@@ -186,13 +198,11 @@ impl Server {
         Ok(())
     }
 
-    /// Kills it and starts it again.
-    pub async fn restart(mut self) -> Result<Self> {
-        self.kill()?;
-        let setup = self.setup.clone();
-        // The new one takes over the data, so the old one must not clean up behind itself.
-        self.setup.data_dir = PathBuf::new();
-        setup.start().await
+    /// Starts it again after it ended, on the same port and data, and waits until it is ready.
+    pub async fn start_again(&mut self) -> Result<()> {
+        ensure!(self.ended()?.is_some(), "everstep has not ended");
+        self.child = self.setup.spawn()?;
+        self.wait_until_ready().await
     }
 
     /// Asks it to stop (SIGTERM) and waits until it has; how long that took.
@@ -224,6 +234,7 @@ impl Server {
             }
             let request = client.at_root(Method::GET, "/readyz").timeout(Duration::from_secs(2));
             if client.send(request).await.is_ok_and(|answer| answer.status == 200) {
+                self.dev = self.setup.dev()?;
                 return Ok(());
             }
             let waited = begun.elapsed();
