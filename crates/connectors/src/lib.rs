@@ -1,1 +1,9 @@
-//! connectors.
+//! The outside world, behind few ports: outbound HTTP, language models, e-mail, and the vault.
+
+pub mod channels;
+pub mod egress;
+pub mod models;
+pub mod vault;
+
+#[cfg(test)]
+mod double;

@@ -1,0 +1,3 @@
+//! The ways to reach people.
+
+pub mod email;
