@@ -72,16 +72,17 @@ async fn demo() -> Result<()> {
 
 /// Steps 2 to 6: all that happens while everything is up.
 async fn show(options: &Options, model: &Model, stage: &Stage) -> Result<()> {
-    let client = stage.client().await;
     step(2, &format!("Applies {EXAMPLE} through the API"));
     let values = [
         ("GITHUB_API_URL", &*stage.github.url()),
         ("GITHUB_TOKEN", stage::GITHUB_TOKEN),
         ("GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET),
     ];
-    let applied = example::apply(&client, EXAMPLE.as_ref(), &values).await.context(EXAMPLE)?;
-    println!("   a prompt, an agent, an e-mail template, an integration and the workflow");
-    println!("   webhooks come in at {}{}", client.base(), applied.webhook_path);
+    let applied = example::apply(&stage.setup, EXAMPLE.as_ref(), &values).await.context(EXAMPLE)?;
+    for thing in &applied.things {
+        println!("   {thing}");
+    }
+    println!("   webhooks come in at {}{}", stage.setup.url(), applied.webhook_path);
 
     let deliveries = Deliveries::read(&options.payloads)?;
     step(3, &format!("Posts {deliveries}"));

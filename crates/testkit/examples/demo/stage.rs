@@ -33,7 +33,7 @@ const CLEAR_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Stage {
     pub(crate) mail: smtp::Sink,
     pub(crate) github: github::Stub,
-    setup: Setup,
+    pub(crate) setup: Setup,
     everstep: Mutex<Server>,
     files: TempDir,
 }
