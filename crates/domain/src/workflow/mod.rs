@@ -1,14 +1,22 @@
 //! Workflows: what people write, in immutable versions, and what the engine runs of it.
 
+mod command;
+mod compile;
+mod decide;
+mod errors;
 mod event;
 mod plan;
+mod refusal;
+mod source;
+mod state;
+#[cfg(test)]
+mod tests;
 
+pub use command::Command;
 pub use event::Event;
 pub use plan::{
-    Backoff, Call, Case, For, Kind, Next, Plan, RaisedError, Retry, Schema, Shape, Span, Task,
-    TaskRef, Template, Try,
+    Backoff, Call, Case, For, Kind, Next, Plan, RaisedError, Reference, Referent, Retry, Schema,
+    Shape, Span, Task, TaskRef, Template, Try,
 };
-
-/// A workflow, as its history tells it.
-#[derive(Debug, Default)]
-pub struct Workflow {}
+pub use refusal::Refusal;
+pub use state::{Revision, Workflow};

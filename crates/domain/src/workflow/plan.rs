@@ -40,6 +40,34 @@ pub struct Plan {
     pub tasks: Vec<Task>,
     /// Where a task's pointer leads.
     pub by_pointer: HashMap<String, TaskRef>,
+    /// What it names outside of itself.
+    pub references: Vec<Reference>,
+}
+
+/// A name of something that the document counts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// What sort of thing.
+    pub to: Referent,
+    /// Its name.
+    pub name: String,
+    /// Where it is named, as a JSON Pointer.
+    pub pointer: String,
+    /// On which line.
+    pub line: u32,
+}
+
+/// What a document may count on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Referent {
+    /// An agent.
+    Agent,
+    /// An operation of an integration.
+    Integration(String),
+    /// A notification template.
+    Template,
+    /// A workflow of a namespace.
+    Workflow(String),
 }
 
 /// A task and what all tasks have in common.
