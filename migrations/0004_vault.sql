@@ -4,7 +4,7 @@
 
 -- A known text, sealed by the master key: tells at start-up whether it is the right one.
 CREATE TABLE ops.vault_canary (
-    only   boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one), -- there is one row
     sealed bytea   NOT NULL
 );
 
@@ -26,3 +26,5 @@ CREATE TABLE ops.vault_secret (
 
 GRANT SELECT, INSERT ON ops.vault_canary, ops.vault_key, ops.vault_secret
     TO everstep_command, everstep_worker;
+REVOKE UPDATE, DELETE ON ops.vault_canary, ops.vault_key, ops.vault_secret
+    FROM everstep_command, everstep_worker;
