@@ -14,14 +14,7 @@ impl Aggregate for ApiKey {
         match command {
             Command::Create { .. } if self.made.is_some() => Err(Refusal::Exists),
             Command::Create { name, access, digest } => {
-                if name.trim().is_empty() || name.chars().count() > NAME_LIMIT {
-                    let detail = format!("1 to {NAME_LIMIT} characters are wanted");
-                    return Err(Refusal::Invalid(vec![Fault::new(
-                        "/name",
-                        "malformed_name",
-                        detail,
-                    )]));
-                }
+                check(name)?;
                 let (name, access, digest) = (name.clone(), *access, digest.clone());
                 Ok(vec![Event::Created { name, access, digest }])
             }
@@ -34,4 +27,13 @@ impl Aggregate for ApiKey {
     fn evolve(&mut self, event: &Event) {
         self.note(event);
     }
+}
+
+fn check(name: &str) -> Result<(), Refusal> {
+    let blank = name.trim().is_empty() || name.contains(char::is_control);
+    if !blank && name.chars().count() <= NAME_LIMIT {
+        return Ok(());
+    }
+    let detail = format!("1 to {NAME_LIMIT} printable characters are wanted");
+    Err(Refusal::Invalid(vec![Fault::new("/name", "malformed_name", detail)]))
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Access, ApiKey, Command, Event, Refusal, Token, TokenError, digest};
+use super::{Access, ApiKey, Command, Event, Refusal, Token, TokenError};
 use crate::scenario::{NOON, given};
 use crate::{Aggregate, Id};
 
@@ -12,18 +12,17 @@ fn token() -> Token {
 }
 
 fn create(name: &str) -> Command {
-    Command::Create { name: name.to_owned(), access: Access::Write, digest: digest(&SECRET) }
+    Command::Create { name: name.to_owned(), access: Access::Write, digest: token().digest() }
 }
 
 fn created() -> Event {
-    Event::Created { name: "ci".to_owned(), access: Access::Write, digest: digest(&SECRET) }
+    Event::Created { name: "ci".to_owned(), access: Access::Write, digest: token().digest() }
 }
 
 #[test]
 fn a_key_is_made_once() {
     given::<ApiKey>([]).when(create("ci")).then([created()]);
-    given::<ApiKey>([created()]).when(create("ci")).then([]);
-    given::<ApiKey>([created()]).when(create("other")).refuses(Refusal::Exists);
+    given::<ApiKey>([created()]).when(create("ci")).refuses(Refusal::Exists);
 }
 
 #[test]
@@ -62,15 +61,16 @@ fn a_token_reads_back_and_never_shows_its_secret() {
 }
 
 #[test]
-fn what_is_no_token_is_told_from_a_mistyped_one() {
+fn what_is_no_token_or_a_mistyped_one_is_refused() {
     let text = token().encode();
-    assert_eq!(Token::parse(&text[1..]), Err(TokenError::Prefix));
-    assert_eq!(Token::parse(&text[..text.len() - 4]), Err(TokenError::Form));
-    assert_eq!(Token::parse(&format!("{text}AAAA")), Err(TokenError::Form));
-    assert_eq!(Token::parse("evs_"), Err(TokenError::Form));
-    assert_eq!(Token::parse("evs_ä"), Err(TokenError::Form));
-    let swapped = text.replacen("AAAAAB", "AAAABA", 1);
-    assert_eq!(Token::parse(&swapped), Err(TokenError::Checksum));
+    assert_eq!(Token::parse(&text[1..]), Err(TokenError));
+    assert_eq!(Token::parse(&text[..text.len() - 4]), Err(TokenError));
+    assert_eq!(Token::parse(&format!("{text}AAAA")), Err(TokenError));
+    assert_eq!(Token::parse("evs_"), Err(TokenError));
+    assert_eq!(Token::parse("evs_ä"), Err(TokenError));
+    let mistyped = text.replacen("BwcH", "BwdH", 1);
+    assert_ne!(mistyped, text);
+    assert_eq!(Token::parse(&mistyped), Err(TokenError));
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
