@@ -1,10 +1,8 @@
 //! Whenever a webhook delivery comes in for a workflow, start an execution of it.
 
-use serde_json::json;
-
 use super::{Do, Seen};
 use crate::execution::Trigger;
-use crate::webhook::Event;
+use crate::webhook::{self, Event};
 use crate::{Fact, Id};
 
 pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
@@ -13,7 +11,7 @@ pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
             let start = |workflow| Do::StartExecution {
                 id: Id::derived(seen.stream, "start"),
                 workflow,
-                input: json!({"event": event_type, "delivery": dedupe_key, "body": body}),
+                input: webhook::input(event_type.as_deref(), dedupe_key, body),
                 trigger: Trigger::Webhook(Id::from_uuid(seen.stream)),
             };
             starts.clone().map(start).into_iter().collect()

@@ -18,3 +18,13 @@ pub use state::Delivery;
 
 /// The most bytes of JSON that a delivery may have, all told; the log takes 256 KiB an event.
 pub const DELIVERY_LIMIT: usize = 250 * 1024;
+
+/// What the execution that a delivery starts is given.
+#[must_use]
+pub fn input(
+    event_type: Option<&str>,
+    dedupe_key: &str,
+    body: &serde_json::Value,
+) -> serde_json::Value {
+    serde_json::json!({"event": event_type, "delivery": dedupe_key, "body": body})
+}

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
 use sha2::Sha256;
 
 use crate::Timestamp;
@@ -11,15 +12,18 @@ use crate::integration::Scheme;
 /// How old or how far ahead a timestamp may be, in seconds (Standard Webhooks, "Verifying").
 const TOLERANCE_S: u64 = 300;
 
-/// The longest id of a delivery, in bytes.
+/// The longest id or type of a delivery, in bytes.
 const ID_LIMIT: usize = 255;
+
+/// How long a key of Standard Webhooks may be, in bytes.
+const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A delivery that is what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The sender's id of the delivery.
     pub dedupe_key: String,
-    /// The sender's name for this sort of delivery.
+    /// The sender's name for this sort of delivery: GitHub's event, or the `type` of the body.
     pub event_type: Option<String>,
 }
 
@@ -63,9 +67,13 @@ fn github(
         header("x-hub-signature-256").ok_or(SignatureError::Missing("x-hub-signature-256"))?;
     let digest = signature.strip_prefix("sha256=").and_then(|digits| hex::decode(digits).ok());
     let digest = digest.ok_or(SignatureError::Missing("x-hub-signature-256"))?;
+    check_secret(Scheme::GithubSha256, secret)?;
     keyed(secret.as_bytes(), &[body]).verify_slice(&digest).map_err(|_| SignatureError::Wrong)?;
     let dedupe_key = id(header, "x-github-delivery")?;
-    Ok(Verified { dedupe_key, event_type: header("x-github-event") })
+    Ok(Verified {
+        dedupe_key,
+        event_type: header("x-github-event").filter(|name| name.len() <= ID_LIMIT),
+    })
 }
 
 fn standard(
@@ -80,7 +88,8 @@ fn standard(
     }
     let missing = SignatureError::Missing("webhook-timestamp");
     let stamp = header("webhook-timestamp").ok_or(missing)?;
-    let seconds: i64 = stamp.parse().map_err(|_| missing)?;
+    let digits = stamp.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds: i64 = stamp.parse().ok().filter(|_| digits).ok_or(missing)?;
     if seconds.abs_diff(now.timestamp()) > TOLERANCE_S {
         return Err(SignatureError::Stale);
     }
@@ -96,7 +105,7 @@ fn standard(
     if fitting == 0 {
         return Err(SignatureError::Wrong);
     }
-    Ok(Verified { dedupe_key, event_type: None })
+    Ok(Verified { dedupe_key, event_type: declared_type(body) })
 }
 
 /// The value of `X-Hub-Signature-256` for a body.
@@ -123,9 +132,35 @@ fn standard_mac(
     timestamp: &str,
     body: &[u8],
 ) -> Result<Hmac<Sha256>, SignatureError> {
-    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
-    let key = key.map_err(|_| SignatureError::Secret)?;
+    let key = standard_key(secret)?;
     Ok(keyed(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]))
+}
+
+/// Whether a secret is one of the scheme: for whoever sets it, and again before it is used,
+/// because everybody can sign with an empty one.
+pub fn check_secret(scheme: Scheme, secret: &str) -> Result<(), SignatureError> {
+    match scheme {
+        Scheme::GithubSha256 if secret.is_empty() => Err(SignatureError::Secret),
+        Scheme::GithubSha256 => Ok(()),
+        Scheme::StandardWebhooks => standard_key(secret).map(|_| ()),
+    }
+}
+
+/// The key: base64, after `whsec_` as a rule.
+fn standard_key(secret: &str) -> Result<Vec<u8>, SignatureError> {
+    let encoded = secret.strip_prefix("whsec_").unwrap_or(secret);
+    let key = STANDARD.decode(encoded).map_err(|_| SignatureError::Secret)?;
+    if KEY_LENGTHS.contains(&key.len()) { Ok(key) } else { Err(SignatureError::Secret) }
+}
+
+/// The `type` of the body, which Standard Webhooks recommends.
+fn declared_type(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Declared {
+        r#type: String,
+    }
+    let declared = serde_json::from_slice::<Declared>(body).ok()?;
+    Some(declared.r#type).filter(|name| name.len() <= ID_LIMIT)
 }
 
 fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
