@@ -1,5 +1,6 @@
 //! Integrations: outside systems with their operations, credentials and webhooks.
 
+mod check;
 mod command;
 mod decide;
 mod event;

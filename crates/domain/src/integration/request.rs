@@ -1,12 +1,9 @@
-//! Making requests of operations, and checking that operations can make requests.
+//! Making requests of operations.
 
 use serde_json::{Map, Value};
 
 use super::{Operation, Spec};
 use crate::Fault;
-
-/// Methods that operations may use.
-const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
 /// A request without its credentials.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,24 +56,20 @@ impl Spec {
         parameters: &Map<String, Value>,
     ) -> Result<Outbound, Vec<Fault>> {
         let mut filler = Filler { parameters, faults: vec![] };
-        let path = filler.text(&operation.path, segment);
-        let header = |(name, value): (&String, &String)| {
-            (name.clone(), filler.text(value, |text| text.replace(['\r', '\n'], " ")))
-        };
-        let headers = operation.headers.iter().map(header).collect();
+        let path = filler.path(&operation.path);
+        let headers = operation.headers.iter().map(|(name, value)| filler.header(name, value));
+        let headers = headers.collect();
         let body = operation.body.as_ref().map(|body| filler.value(body));
         if !filler.faults.is_empty() {
             return Err(filler.faults);
         }
+        let key_header = operation.idempotency_header.as_deref().unwrap_or(DEFAULT_KEY_HEADER);
         Ok(Outbound {
             method: operation.method.clone(),
             url: format!("{}{path}", self.base_url.trim_end_matches('/')),
             headers,
             body,
-            idempotency_header: operation
-                .idempotency_header
-                .clone()
-                .unwrap_or_else(|| DEFAULT_KEY_HEADER.to_owned()),
+            idempotency_header: key_header.to_owned(),
         })
     }
 }
@@ -110,17 +103,43 @@ impl Filler<'_> {
         filled + rest
     }
 
+    /// Fills a path. The result has the segments that its author wrote: nothing climbs out, and
+    /// nothing is left out, because `DELETE /items/` is not `DELETE /items/7`.
+    fn path(&mut self, path: &str) -> String {
+        let before_query = path.split('?').next().unwrap_or_default();
+        let mut rest = before_query;
+        while let Some((_, name, after)) = placeholder(rest) {
+            if self.parameters.get(name).and_then(Value::as_str) == Some("") {
+                self.fault(name, "empty_parameter", "must not be empty here");
+            }
+            rest = after;
+        }
+        let filled = self.text(path, segment);
+        if climbs(&filled) {
+            let detail = "the parameters make a path with `.` or `..` in it";
+            self.faults.push(Fault::new("/parameters", "malformed_path", detail));
+        }
+        filled
+    }
+
+    /// Fills the value of a header field, which must stay one line that HTTP can carry.
+    fn header(&mut self, name: &str, value: &str) -> (String, String) {
+        let filled = self.text(value, str::to_owned);
+        if !is_header_value(&filled) {
+            let detail = format!("the parameters make a value that `{name}` cannot carry");
+            self.faults.push(Fault::new("/parameters", "malformed_header", detail));
+        }
+        (name.to_owned(), filled)
+    }
+
     /// Fills a JSON body; text that is exactly `{name}` becomes the parameter, of whatever type.
     fn value(&mut self, value: &Value) -> Value {
         match value {
             Value::String(text) => match placeholder(text) {
-                Some(("", name, "")) => match self.parameters.get(name) {
-                    Some(parameter) => parameter.clone(),
-                    None => {
-                        self.fault(name, "missing_parameter", "is missing");
-                        Value::Null
-                    }
-                },
+                Some(("", name, "")) => self.parameters.get(name).cloned().unwrap_or_else(|| {
+                    self.fault(name, "missing_parameter", "is missing");
+                    Value::Null
+                }),
                 Some(_) | None => Value::String(self.text(text, str::to_owned)),
             },
             Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
@@ -133,104 +152,44 @@ impl Filler<'_> {
 
     fn fault(&mut self, name: &str, code: &str, what: &str) {
         let pointer = format!("/parameters/{name}");
-        self.faults.push(Fault::new(pointer, code, format!("parameter `{name}` {what}")));
+        if !self.faults.iter().any(|known| known.pointer == pointer && known.code == code) {
+            self.faults.push(Fault::new(pointer, code, format!("parameter `{name}` {what}")));
+        }
     }
 }
 
 /// Splits a text at its first `{name}`.
-fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    let mut from = 0;
-    while let Some(open) = text[from..].find('{').map(|at| from + at) {
-        let close = text[open..].find('}').map(|at| open + at)?;
-        let name = &text[open + 1..close];
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if !name.is_empty() && name.bytes().all(good) {
-            return Some((&text[..open], name, &text[close + 1..]));
-        }
-        from = open + 1;
-    }
-    None
+pub(super) fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.match_indices('{').find_map(|(open, _)| {
+        let (name, after) = text[open + 1..].split_once('}')?;
+        let named = !name.is_empty() && name.bytes().all(good);
+        named.then(|| (&text[..open], name, after))
+    })
 }
 
-/// A parameter as one segment of a path: it cannot climb out of it or add another.
+/// Whether a path leads out of where it begins: servers take `%2e` for a dot.
+pub(super) fn climbs(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let dots = |part: &str| matches!(&*part.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+    path.split('/').any(dots)
+}
+
+/// Whether HTTP carries a text as the value of a header field.
+pub(super) fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// A parameter as one part of a path or a query: it cannot climb out of it or add another.
 fn segment(text: &str) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::with_capacity(text.len());
-    let dots = text == "." || text == "..";
     for byte in text.bytes() {
-        let plain =
-            byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || (byte == b'.' && !dots);
-        if plain {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
             write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
         }
     }
     encoded
-}
-
-impl Spec {
-    /// Everything that is wrong with it.
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut faults = vec![];
-        base_url(&self.base_url, &mut faults);
-        for (name, operation) in &self.operations {
-            check(&format!("/operations/{name}"), operation, &mut faults);
-        }
-        if let Some(test) = &self.test {
-            check("/test", test, &mut faults);
-            if placeholder(&test.path).is_some() {
-                let detail = "the test is made without parameters";
-                faults.push(Fault::new("/test/path", "placeholder", detail));
-            }
-        }
-        if let super::Auth::Header { name, .. } = &self.auth
-            && !is_header(name)
-        {
-            let detail = format!("`{name}` is no header field name");
-            faults.push(Fault::new("/auth/name", "malformed_header", detail));
-        }
-        faults
-    }
-}
-
-fn base_url(url: &str, faults: &mut Vec<Fault>) {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let bad = |c: char| c.is_control() || c.is_whitespace() || "?#@{}\\".contains(c);
-    if host.is_empty() || url.contains(bad) || url.contains("/..") {
-        let hint = "an absolute http(s) URL without user, query, fragment or `..`";
-        let detail = format!("`{url}` is no base URL");
-        faults.push(Fault::new("/base_url", "malformed_url", detail).hint(hint));
-    }
-}
-
-fn check(pointer: &str, operation: &Operation, faults: &mut Vec<Fault>) {
-    let mut fault = |member: &str, code: &str, detail: String| {
-        faults.push(Fault::new(format!("{pointer}/{member}"), code, detail));
-    };
-    if !METHODS.contains(&operation.method.as_str()) {
-        let detail = format!("`{}` is none of {}", operation.method, METHODS.join(", "));
-        fault("method", "unknown_method", detail);
-    }
-    let climbs = operation.path.split('/').any(|part| part == ".." || part == ".");
-    let bad = |c: char| c.is_control() || c.is_whitespace() || c == '#' || c == '\\';
-    if !operation.path.starts_with('/') || climbs || operation.path.contains(bad) {
-        let detail = format!("`{}` is no path: it must begin with `/`", operation.path);
-        fault("path", "malformed_path", detail);
-    }
-    for (name, value) in &operation.headers {
-        if !is_header(name) || value.contains(['\r', '\n', '\0']) {
-            fault("headers", "malformed_header", format!("`{name}` is no header field"));
-        }
-    }
-    if operation.idempotency_header.as_deref().is_some_and(|name| !is_header(name)) {
-        fault("idempotency_header", "malformed_header", "it is no header field name".to_owned());
-    }
-}
-
-/// Whether a text is a field name (RFC 9110, 5.1).
-fn is_header(name: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(token)
 }

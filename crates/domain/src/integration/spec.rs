@@ -76,7 +76,8 @@ pub struct Operation {
     /// Header fields; values may hold `{name}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// The JSON body; a string that is exactly `{name}` becomes that parameter, of any type.
+    /// The JSON body; a string that is exactly `{name}` becomes that parameter, of any type, and
+    /// `{name}` within a longer string becomes its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
     /// The header field that carries the idempotency key; `Idempotency-Key` if none.
@@ -118,4 +119,14 @@ pub struct WorkflowRef {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Webhook {
+    /// The workflow that a delivery of this type starts, if any.
+    #[must_use]
+    pub fn started_by(&self, event_type: Option<&str>) -> Option<&WorkflowRef> {
+        let wanted = self.events.is_empty()
+            || event_type.is_some_and(|sent| self.events.iter().any(|event| event == sent));
+        self.starts.as_ref().filter(|_| wanted)
+    }
 }
