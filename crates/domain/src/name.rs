@@ -1,21 +1,25 @@
 //! Names that people give to things.
 
-use crate::Fault;
+use crate::{Fault, storable};
 
 /// The longest name, in bytes: a DNS label (RFC 1035), so that names fit into URLs and hosts.
 const LONGEST: usize = 63;
 
-/// Notes what is wrong with a name: lower-case letters, digits and inner hyphens, at most 63.
-pub(crate) fn check(name: &str, faults: &mut Vec<Fault>) {
+/// Whether a text is a name: lower-case letters, digits and inner hyphens, at most 63.
+pub(crate) fn is_good(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
     let bytes = name.as_bytes();
-    let good = bytes.len() <= LONGEST
+    bytes.len() <= LONGEST
         && bytes.iter().copied().all(inner)
         && edge(bytes.first())
-        && edge(bytes.last());
-    if !good {
-        let detail = format!("`{name}` is no name");
+        && edge(bytes.last())
+}
+
+/// Notes what is wrong with the name of a new thing.
+pub(crate) fn check(name: &str, faults: &mut Vec<Fault>) {
+    if !is_good(name) {
+        let detail = format!("`{}` is no name", storable::clipped(name, LONGEST));
         let hint = "1 to 63 lower-case letters, digits and hyphens, no hyphen at either end";
         faults.push(Fault::new("/name", "malformed_name", detail).hint(hint));
     }

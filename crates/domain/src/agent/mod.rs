@@ -4,6 +4,7 @@ mod command;
 mod decide;
 mod event;
 mod refusal;
+pub(crate) mod schema;
 mod spec;
 mod state;
 #[cfg(test)]

@@ -1,10 +1,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Fault;
+use crate::{Fault, name};
 
 /// The longest that one call of a model may take, in milliseconds.
 const LONGEST_TIMEOUT_MS: u32 = 600_000;
+
+/// The longest name of a provider or a model, in bytes.
+const LONGEST_WORD: usize = 200;
 
 /// All settings of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,9 +59,21 @@ impl Spec {
             faults.push(Fault::new(pointer, code, detail));
         };
         if let Some(schema) = &self.output_schema
-            && let Err(error) = jsonschema::validator_for(schema)
+            && let Err(error) = super::schema::compile(schema)
         {
             fault("/output_schema", "malformed_schema", format!("it is no JSON Schema: {error}"));
+        }
+        for (pointer, text) in [("/provider", &self.provider), ("/model", &self.model)] {
+            if text.as_ref().is_some_and(|text| !is_word(text)) {
+                let detail = format!("it must have 1 to {LONGEST_WORD} characters, none blank");
+                fault(pointer, "malformed_name", detail);
+            }
+        }
+        if self.prompt.as_ref().is_some_and(|prompt| !name::is_good(&prompt.name)) {
+            fault("/prompt/name", "malformed_name", "it is no name of a prompt".to_owned());
+        }
+        if self.prompt.as_ref().is_some_and(|prompt| prompt.version == Some(0)) {
+            fault("/prompt/version", "out_of_range", "it must be at least 1".to_owned());
         }
         if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             fault("/temperature", "out_of_range", "it must be from 0 to 2".to_owned());
@@ -72,4 +87,9 @@ impl Spec {
         }
         faults
     }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=LONGEST_WORD).contains(&text.len())
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }

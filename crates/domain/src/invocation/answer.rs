@@ -2,6 +2,12 @@
 
 use serde_json::Value;
 
+use crate::agent::schema::compile;
+use crate::storable;
+
+/// The longest answer, in bytes: it must fit into the execution that waits for it.
+const LONGEST: usize = 96 * 1024;
+
 /// The most complaints that are sent back for repair.
 const COMPLAINTS: usize = 5;
 
@@ -9,13 +15,18 @@ const COMPLAINTS: usize = 5;
 const COMPLAINT_LENGTH: usize = 200;
 
 /// What a model's text amounts to: with a schema, JSON that satisfies it; without one, the text.
-/// Complaints if it does not.
+/// Complaints if it does not; they name places and rules, never what the model said.
 pub fn accept(schema: Option<&Value>, text: &str) -> Result<Value, Vec<String>> {
-    let Some(schema) = schema else { return Ok(Value::String(text.to_owned())) };
+    if text.len() > LONGEST {
+        return Err(vec![format!("it has {} bytes; the limit is {LONGEST}", text.len())]);
+    }
+    let Some(schema) = schema else { return Ok(Value::String(text.replace('\0', ""))) };
     let value = parse(text).ok_or_else(|| vec!["it is not JSON".to_owned()])?;
-    let validator = jsonschema::validator_for(schema).map_err(|error| vec![error.to_string()])?;
+    storable::check(&value).map_err(|error| vec![error])?;
+    let validator = compile(schema).map_err(|error| vec![error])?;
     let complaint = |error: jsonschema::ValidationError<'_>| {
         let place = error.instance_path().to_string();
+        let error = error.masked();
         let text = if place.is_empty() { error.to_string() } else { format!("{place}: {error}") };
         text.chars().take(COMPLAINT_LENGTH).collect()
     };
