@@ -7,6 +7,8 @@ mod answer_invocation;
 mod answer_parent;
 mod cancel_children;
 mod start_on_webhook;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 use uuid::Uuid;

@@ -11,15 +11,15 @@ impl Aggregate for Prompt {
         match command {
             Command::Create { name, system, user, message } => match self.newest() {
                 Some(_) => Err(Refusal::Exists),
-                None => self.add(name, self.drafted(system, user, message)),
+                None => Self::add(name, self.drafted(system.as_ref(), user, message.as_ref())),
             },
             Command::Revise { system, user, message } => {
                 let newest = self.newest().ok_or(Refusal::NotFound)?;
-                let version = self.drafted(system, user, message);
+                let version = self.drafted(system.as_ref(), user, message.as_ref());
                 if newest.system == version.system && newest.user == version.user {
                     return Ok(vec![]);
                 }
-                self.add(&self.name, version)
+                Self::add(&self.name, version)
             }
             Command::Delete => {
                 self.newest().ok_or(Refusal::NotFound)?;
@@ -34,16 +34,16 @@ impl Aggregate for Prompt {
 }
 
 impl Prompt {
-    fn drafted(&self, system: &Option<String>, user: &str, message: &Option<String>) -> Version {
+    fn drafted(&self, system: Option<&String>, user: &str, message: Option<&String>) -> Version {
         Version {
             version: self.next(),
-            system: system.clone(),
+            system: system.cloned(),
             user: user.to_owned(),
-            message: message.clone(),
+            message: message.cloned(),
         }
     }
 
-    fn add(&self, name: &str, version: Version) -> Result<Vec<Event>, Refusal> {
+    fn add(name: &str, version: Version) -> Result<Vec<Event>, Refusal> {
         let mut faults = vec![];
         name::check(name, &mut faults);
         if let Some(system) = &version.system {

@@ -1,5 +1,5 @@
 use super::{Command, Event, Refusal, Template, Version};
-use crate::{Aggregate, Timestamp, jinja, name};
+use crate::{Aggregate, Fault, Timestamp, jinja, name};
 
 impl Aggregate for Template {
     const NAME: &'static str = "template";
@@ -11,18 +11,18 @@ impl Aggregate for Template {
         match command {
             Command::Create { name, subject, text, html } => match self.newest() {
                 Some(_) => Err(Refusal::Exists),
-                None => self.add(name, self.drafted(subject, text, html)),
+                None => Self::add(name, self.drafted(subject, text, html.as_ref())),
             },
             Command::Revise { subject, text, html } => {
                 let newest = self.newest().ok_or(Refusal::NotFound)?;
-                let version = self.drafted(subject, text, html);
+                let version = self.drafted(subject, text, html.as_ref());
                 if newest.subject == version.subject
                     && newest.text == version.text
                     && newest.html == version.html
                 {
                     return Ok(vec![]);
                 }
-                self.add(&self.name, version)
+                Self::add(&self.name, version)
             }
             Command::Delete => {
                 self.newest().ok_or(Refusal::NotFound)?;
@@ -37,19 +37,23 @@ impl Aggregate for Template {
 }
 
 impl Template {
-    fn drafted(&self, subject: &str, text: &str, html: &Option<String>) -> Version {
+    fn drafted(&self, subject: &str, text: &str, html: Option<&String>) -> Version {
         Version {
             version: self.next(),
             subject: subject.to_owned(),
             text: text.to_owned(),
-            html: html.clone(),
+            html: html.cloned(),
         }
     }
 
-    fn add(&self, name: &str, version: Version) -> Result<Vec<Event>, Refusal> {
+    fn add(name: &str, version: Version) -> Result<Vec<Event>, Refusal> {
         let mut faults = vec![];
         name::check(name, &mut faults);
         jinja::check("/subject", &version.subject, &mut faults);
+        if version.subject.contains(char::is_control) {
+            let detail = "a subject is one line";
+            faults.push(Fault::new("/subject", "malformed_template", detail));
+        }
         jinja::check("/text", &version.text, &mut faults);
         if let Some(html) = &version.html {
             jinja::check("/html", html, &mut faults);
