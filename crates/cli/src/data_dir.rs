@@ -155,7 +155,7 @@ pub(crate) fn master_key(
         write_file(&new, &hex::encode(random()))?;
         let linked = fs::hard_link(&new, &file);
         fs::remove_file(&new).map_err(at(&new))?;
-        linked.or_else(|error| already_there(error)).map_err(at(&file))?;
+        linked.or_else(already_there).map_err(at(&file))?;
     }
     let text = fs::read_to_string(&file).map_err(at(&file))?;
     parse_master_key(&text).ok_or_else(|| Error::Damaged {

@@ -1,5 +1,151 @@
 //! The only binary: everything that Everstep does, by subcommand.
+
+mod args;
+mod client;
+mod commands;
 mod config;
 mod data_dir;
+mod failure;
+mod output;
+mod platform;
 mod postgres;
-fn main() {}
+mod run;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser};
+use secrecy::ExposeSecret;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command, Database, Listen};
+use crate::commands::Context;
+use crate::config::{Environment, Flags};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How long tasks that do not end by themselves are waited for at the end.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.global.output;
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(format),
+    }
+}
+
+fn start(cli: Cli) -> Result<(), Failure> {
+    // Each of the crates that speak TLS asks for the process's one provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let context = surroundings(&cli)?;
+    log_to_stderr(is_service(&cli.command));
+    let runtime = Runtime::new().context("starting the runtime")?;
+    let done = runtime.block_on(dispatch(context, cli.command));
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
+}
+
+async fn dispatch(context: Context, command: Command) -> Result<(), Failure> {
+    let stop = stop_on_signals()?;
+    let service = is_service(&command);
+    let done = carry_out(&context, command, stop.clone());
+    if service {
+        // Services stop by themselves, in order.
+        return done.await;
+    }
+    tokio::select! {
+        done = done => done,
+        () = stop.cancelled() => Err(Failure::Interrupted),
+    }
+}
+
+async fn carry_out(
+    context: &Context,
+    command: Command,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    match command {
+        Command::Dev(_) => run::dev(context, stop).await,
+        Command::Serve(_) => run::serve(context, stop).await,
+        Command::Work(_) => run::work(context, stop).await,
+        Command::Migrate(_) => commands::migrate(context).await,
+        Command::Check(_) => commands::check(context).await,
+        Command::Workflow(command) => commands::workflow(context, command).await,
+        Command::Execution(command) => commands::execution(context, command).await,
+        Command::Replay(_) => Err(Failure::Interrupted),
+        Command::Audit(command) => commands::audit(context, command).await,
+        Command::Openapi => commands::openapi(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "everstep", &mut script);
+            Ok(io::Write::write_all(&mut io::stdout(), &script)?)
+        }
+    }
+}
+
+/// Whether a command goes on until it is told to stop.
+fn is_service(command: &Command) -> bool {
+    matches!(command, Command::Dev(_) | Command::Serve(_) | Command::Work(_))
+}
+
+fn surroundings(cli: &Cli) -> Result<Context, Failure> {
+    let environment = Environment::of_process();
+    let (port, database_url) = match &cli.command {
+        Command::Dev(Listen { port, database }) | Command::Serve(Listen { port, database }) => {
+            (*port, database.database_url.clone())
+        }
+        Command::Work(Database { database_url })
+        | Command::Migrate(Database { database_url })
+        | Command::Check(Database { database_url }) => (None, database_url.clone()),
+        Command::Replay(replay) => (None, replay.database.database_url.clone()),
+        Command::Audit(args::Audit::Export(export)) => (None, export.database.database_url.clone()),
+        Command::Workflow(_)
+        | Command::Execution(_)
+        | Command::Openapi
+        | Command::Completions { .. } => (None, None),
+    };
+    let flags = Flags {
+        config: cli.global.config.clone(),
+        data_dir: cli.global.data_dir.clone(),
+        database_url,
+        port,
+    };
+    let settings =
+        config::load(&flags, &environment).map_err(|error| Failure::Usage(error.to_string()))?;
+    let token = cli.global.token.as_ref().filter(|token| !token.expose_secret().is_empty());
+    let global = args::Global { token: token.cloned(), ..cli.global.clone() };
+    let output = Output::new(cli.global.output);
+    Ok(Context { global, settings, environment, output })
+}
+
+/// What the program says about itself goes to standard error; `RUST_LOG` chooses how much.
+fn log_to_stderr(service: bool) {
+    let usual = if service { "info,sqlx=warn" } else { "error" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+/// A token that is cancelled by Ctrl-C, SIGTERM or a terminal that closes.
+fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signals = signal(kind).context("listening for signals")?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}

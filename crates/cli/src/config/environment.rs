@@ -20,6 +20,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("SMTP_URL", "mail.smtp_url"),
 ];
 
+/// Variables that set a list each, with commas.
+const LISTS: &[(&str, &str)] =
+    &[("EVERSTEP_EGRESS_ALLOW", "egress.allow"), ("EVERSTEP_EGRESS_MAP", "egress.map")];
+
 /// The variables of a process; those that are empty count as not set.
 #[derive(Clone, Default)]
 pub(crate) struct Environment(BTreeMap<String, String>);
@@ -54,20 +58,13 @@ impl Environment {
             layer = layer
                 .set_override("providers.local.kind", "openai_chat")?
                 .set_override("providers.local.base_url", url)?
-                .set_override("providers.local.default_model", model)?
-                .set_override("providers.local.limit_field", "max_tokens")?;
+                .set_override("providers.local.default_model", model)?;
         }
-        if let Some(ranges) = self.get("EVERSTEP_EGRESS_ALLOW") {
-            let ranges: Vec<String> = parts(ranges).map(str::to_owned).collect();
-            layer = layer.set_override("egress.allow", ranges)?;
-        }
-        if let Some(hosts) = self.get("EVERSTEP_EGRESS_MAP") {
-            let hosts = parts(hosts).map(|pair| {
-                let (host, address) = pair.split_once('=').unwrap_or((pair, ""));
-                (host.to_owned(), config::Value::from(address))
-            });
-            let hosts: config::Map<String, config::Value> = hosts.collect();
-            layer = layer.set_override("egress.map", hosts)?;
+        for (variable, setting) in LISTS {
+            if let Some(list) = self.get(variable) {
+                let items: Vec<&str> = parts(list).collect();
+                layer = layer.set_override(*setting, items)?;
+            }
         }
         layer.build()
     }

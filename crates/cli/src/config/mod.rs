@@ -12,7 +12,7 @@ use config::{Config, File, FileFormat};
 
 pub(crate) use environment::Environment;
 pub(crate) use secret_url::SecretUrl;
-pub(crate) use settings::{Kind, LimitField, Provider, Settings};
+pub(crate) use settings::Settings;
 
 /// Every setting with its default, and what it means.
 const DEFAULTS: &str = include_str!("../../config.default.toml");

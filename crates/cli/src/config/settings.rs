@@ -1,13 +1,14 @@
 //! The settings, as types.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use connectors::models::Kind;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
 use super::{Environment, Error, SecretUrl};
 
@@ -67,9 +68,8 @@ pub(crate) struct Mail {
 pub(crate) struct Egress {
     /// Ranges that may be reached although they are not public.
     pub(crate) allow: Vec<IpNet>,
-    /// Hosts that are somewhere else.
-    #[serde(default)]
-    pub(crate) map: BTreeMap<String, SocketAddr>,
+    /// Origins to replace by others.
+    pub(crate) map: Vec<String>,
 }
 
 /// A model provider.
@@ -86,30 +86,9 @@ pub(crate) struct Provider {
     pub(crate) api_key_env: Option<String>,
     /// The model of agents who name none.
     pub(crate) default_model: String,
-    /// How it wants the limit of an answer.
-    #[serde(default)]
-    pub(crate) limit_field: LimitField,
-}
-
-/// What a provider speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    /// OpenAI's chat completions.
-    OpenaiChat,
-    /// Nothing: the built-in stand-in.
-    Sandbox,
-}
-
-/// The field of a request that limits the answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LimitField {
-    /// Of today's API.
-    #[default]
-    MaxCompletionTokens,
-    /// Of older and local servers.
-    MaxTokens,
+    /// Other models to list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) models: Vec<String>,
 }
 
 impl Settings {
@@ -123,12 +102,6 @@ impl Settings {
         for (name, provider) in &self.providers {
             if provider.kind == Kind::OpenaiChat && provider.base_url.is_none() {
                 return Err(Error::Contradiction(format!("providers.{name} needs a base_url")));
-            }
-        }
-        let local = self.providers.get("local").and_then(|local| local.base_url.as_ref());
-        for range in local.map(loopback_ranges).unwrap_or_default() {
-            if !self.egress.allow.contains(&range) {
-                self.egress.allow.push(range);
             }
         }
         let name = match self.default_provider.take() {
@@ -147,30 +120,15 @@ impl Settings {
         Ok(self)
     }
 
-    /// The key of a provider, if it has one.
-    pub(crate) fn api_key(
-        &self,
-        provider: &Provider,
-        environment: &Environment,
-    ) -> Option<SecretString> {
-        environment.get(provider.api_key_env.as_ref()?).map(SecretString::from)
-    }
-
     fn first_choice(&self) -> &'static str {
         let offered = ["openai", "local"];
         offered.into_iter().find(|name| self.providers.contains_key(*name)).unwrap_or("sandbox")
     }
 }
 
-/// The ranges to open so that `url` can be reached, if it is on this machine.
-fn loopback_ranges(url: &Url) -> Vec<IpNet> {
-    let addresses: Vec<IpAddr> = match url.host() {
-        Some(Host::Ipv4(address)) => vec![address.into()],
-        Some(Host::Ipv6(address)) => vec![address.into()],
-        Some(Host::Domain("localhost")) => {
-            vec![[127, 0, 0, 1].into(), IpAddr::from(1_u128.to_be_bytes())]
-        }
-        Some(Host::Domain(_)) | None => vec![],
-    };
-    addresses.into_iter().filter(IpAddr::is_loopback).map(IpNet::from).collect()
+impl Provider {
+    /// Its key, if it has one.
+    pub(crate) fn api_key(&self, environment: &Environment) -> Option<SecretString> {
+        environment.get(self.api_key_env.as_ref()?).map(SecretString::from)
+    }
 }

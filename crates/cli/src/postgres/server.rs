@@ -26,9 +26,9 @@ const ORPHANS: Duration = Duration::from_secs(15);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// What the server is told at the end, and how long it then has: fast, immediate, dead.
 const STOP: [(Signal, Duration); 3] = [
-    (Signal::SIGINT, Duration::from_millis(2_500)),
-    (Signal::SIGQUIT, Duration::from_secs(1)),
-    (Signal::SIGKILL, Duration::from_millis(500)),
+    (Signal::SIGINT, Duration::from_secs(2)),
+    (Signal::SIGQUIT, Duration::from_millis(800)),
+    (Signal::SIGKILL, Duration::from_millis(300)),
 ];
 
 /// A running database server that is started again whenever it dies.

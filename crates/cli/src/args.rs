@@ -1,0 +1,266 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use secrecy::SecretString;
+
+/// Runs AI workflows on one verifiable log.
+#[derive(Debug, Parser)]
+#[command(name = "everstep", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Where the API is; else that of `everstep dev` on this data directory
+    #[arg(long, global = true, env = "EVERSTEP_API_URL", value_name = "URL")]
+    pub(crate) api_url: Option<url::Url>,
+    /// The API key; better given in the environment, where no process list shows it
+    #[arg(long, global = true, env = "EVERSTEP_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<SecretString>,
+    /// How results are written
+    #[arg(long, short, global = true, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+    /// Where this instance keeps its own files
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For programs and people
+    Yaml,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, on a private Postgres of its own
+    Dev(Listen),
+    /// Serve the HTTP API
+    Serve(Listen),
+    /// Run the engine, the projections and all else that never stops
+    Work(Database),
+    /// Bring the database to this release's schema
+    Migrate(Database),
+    /// Print the settings in force, and check the database's
+    Check(Database),
+    /// Workflows: definitions, in versions
+    #[command(subcommand)]
+    Workflow(Workflow),
+    /// Executions: runs of workflows
+    #[command(subcommand)]
+    Execution(Execution),
+    /// Rebuild read models from the log
+    Replay(Replay),
+    /// The log as an audit trail
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print the description of the API, as served at /openapi.json
+    Openapi,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where to listen and what to store in.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Listen {
+    /// The port; 0 for any that is free
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// What to store in.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Database {
+    /// The Postgres to use
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+}
+
+/// Commands on workflows.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workflow {
+    /// Create or update workflows, and the agents, prompts, integrations and templates they use
+    Apply {
+        /// A file, or a directory of YAML files; may be given more than once
+        #[arg(long, short, required = true, value_name = "FILE|DIR")]
+        file: Vec<PathBuf>,
+    },
+    /// Check documents without a server
+    Validate {
+        /// The documents
+        #[arg(required = true, value_name = "FILE")]
+        file: Vec<PathBuf>,
+    },
+    /// List workflows
+    List {
+        /// Only those of this namespace
+        #[arg(long)]
+        namespace: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show a workflow
+    Get {
+        /// Its id, `namespace/name`, or name
+        workflow: String,
+        /// One of its versions, else the newest
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Start an execution and wait for its end
+    Run(Run),
+}
+
+/// Starts an execution.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The workflow's id, `namespace/name`, or name
+    pub(crate) workflow: String,
+    /// The input: JSON, `@FILE`, or `-` for standard input
+    #[arg(long, value_name = "JSON")]
+    pub(crate) input: Option<String>,
+    /// One of its versions, else the newest
+    #[arg(long)]
+    pub(crate) version: Option<String>,
+    /// Do not wait for the end
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// How many seconds to wait for the end
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", conflicts_with = "detach")]
+    pub(crate) timeout: u64,
+}
+
+/// Commands on executions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Execution {
+    /// List executions, the newest first
+    List {
+        /// Only those of this workflow: its id, `namespace/name`, or name
+        #[arg(long)]
+        workflow: Option<String>,
+        /// Only those with this status
+        #[arg(long, value_parser = ["running", "waiting", "completed", "faulted", "cancelled"])]
+        status: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show an execution, its tasks, and what it waits for
+    Get {
+        #[command(flatten)]
+        execution: Which,
+    },
+    /// Follow an execution until it ends
+    Watch {
+        #[command(flatten)]
+        execution: Which,
+    },
+    /// Cancel an execution
+    Cancel {
+        #[command(flatten)]
+        execution: Which,
+        /// Why, in your own words
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print the events of an execution, one JSON object a line
+    Events {
+        #[command(flatten)]
+        execution: Which,
+    },
+}
+
+/// Names an execution.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Which {
+    /// Its id
+    pub(crate) id: uuid::Uuid,
+    /// Its workflow (id, `namespace/name`, or name), if known: saves looking for it
+    #[arg(long)]
+    pub(crate) workflow: Option<String>,
+}
+
+/// Rebuilds read models.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Rebuild beside the live ones and compare; change nothing
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Only this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) projection: Option<String>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Commands on the audit trail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Write the log, one event (JSON) a line
+    Export(Export),
+}
+
+/// Exports the log.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The first position
+    #[arg(long, default_value_t = 1, value_name = "POSITION")]
+    pub(crate) from: i64,
+    /// The last position, else the newest
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) to: Option<i64>,
+    /// The file to write, else standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_every_command_understands_may_stand_anywhere() {
+        let before = Cli::try_parse_from(["everstep", "-o", "json", "workflow", "list"]).unwrap();
+        let after = Cli::try_parse_from(["everstep", "workflow", "list", "-o", "json"]).unwrap();
+        assert_eq!((before.global.output, after.global.output), (Format::Json, Format::Json));
+    }
+
+    #[test]
+    fn a_token_shows_nowhere() {
+        let cli = Cli::try_parse_from(["everstep", "--token", "evs_x", "openapi"]).unwrap();
+        assert!(!format!("{cli:?}").contains("evs_x"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Puts the platform together from its settings: the one place where all its parts meet.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use connectors::channels::email::{Email, Mailbox, Smtp};
+use connectors::egress::{Egress, Mapping, Policy};
+use connectors::models::{Models, ProviderConfig};
+use connectors::vault::Vault;
+use eventstore::{Clock, EventStore, PgEventStore, Plans, Role};
+use secrecy::SecretString;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::commands::Context;
+use crate::config::Settings;
+use crate::data_dir;
+use crate::failure::Failure;
+
+/// How many connections each role may have in one process.
+const CONNECTIONS: u32 = 16;
+
+/// The parts of a process, ready to run.
+pub(crate) struct Platform {
+    /// The log.
+    pub(crate) log: Arc<dyn EventStore>,
+    /// What time it is, and new ids.
+    pub(crate) clock: Clock,
+    /// What the HTTP API needs.
+    pub(crate) app: api::App,
+    /// What the workers need.
+    pub(crate) work: Arc<workers::Deps>,
+}
+
+impl Platform {
+    /// Connects everything to the database at `url`, which must be migrated and safe.
+    pub(crate) async fn assemble(context: &Context, url: &str) -> Result<Self, Failure> {
+        let settings = &context.settings;
+        require_safe(url).await?;
+        let read_url = settings.database.read_url.as_ref().map_or(url, |url| url.expose());
+        let (commands, views, pool) = tokio::try_join!(
+            eventstore::connect(url, Role::Command, CONNECTIONS),
+            eventstore::connect(read_url, Role::Query, CONNECTIONS),
+            eventstore::connect(url, Role::Worker, CONNECTIONS),
+        )
+        .context("connecting to the database")?;
+        let clock = Clock::of(&pool).await.context("asking the database for the time")?;
+        let partitions = PgEventStore::new(pool.clone()).make_partitions().await;
+        partitions.context("making room in the log")?;
+        let vault = Vault::new(commands.clone(), master_key(context)?);
+        vault.verify().await.context("opening the vault")?;
+        let policy = policy(settings)?;
+        let log: Arc<dyn EventStore> = Arc::new(PgEventStore::new(commands));
+        let (plans, vault) = (Arc::new(Plans::default()), Arc::new(vault));
+        let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
+        let models = Arc::new(models(context, &policy)?);
+        let work = workers::Deps {
+            log: log.clone(),
+            plans: plans.clone(),
+            pool,
+            clock: clock.clone(),
+            egress: egress.clone(),
+            models: models.clone(),
+            vault: vault.clone(),
+            email: email(settings)?,
+            mail_from: settings.mail.from.clone(),
+        };
+        let app = api::App {
+            log: log.clone(),
+            plans,
+            views,
+            clock: clock.clone(),
+            vault,
+            egress,
+            models,
+        };
+        Ok(Self { log, clock, app, work: Arc::new(work) })
+    }
+}
+
+/// Refuses a server that would lose events, and a database that this release does not fit.
+async fn require_safe(url: &str) -> Result<(), Failure> {
+    let pool = PgPoolOptions::new().max_connections(1).connect(url).await;
+    let pool = pool.context("connecting to the database")?;
+    eventstore::check_settings(&pool).await.map_err(|error| match error {
+        off @ eventstore::SettingsError::Off { .. } => Failure::Verification(off.to_string()),
+        eventstore::SettingsError::Database(error) => {
+            anyhow::Error::new(error).context("asking the database for its settings").into()
+        }
+    })?;
+    let missing = missing_migrations(&pool).await?;
+    pool.close().await;
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "the database lacks {missing} of this release's migrations; run `everstep migrate`"
+    )
+    .into())
+}
+
+/// How many of this release's migrations a database lacks.
+pub(crate) async fn missing_migrations(pool: &PgPool) -> Result<usize, Failure> {
+    let there: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text")
+        .fetch_one(pool)
+        .await
+        .context("asking the database for its schema")?;
+    let mut done: Vec<i64> = Vec::new();
+    if there.is_some() {
+        done = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(pool)
+            .await
+            .context("asking the database for its schema")?;
+    }
+    Ok(eventstore::MIGRATOR.iter().filter(|step| !done.contains(&step.version)).count())
+}
+
+/// The key of the vault: from the environment, else from the data directory, made if need be.
+fn master_key(context: &Context) -> Result<[u8; 32], Failure> {
+    if let Some(text) = context.environment.get("EVERSTEP_MASTER_KEY") {
+        return data_dir::parse_master_key(text).ok_or_else(|| {
+            Failure::Usage("EVERSTEP_MASTER_KEY must be 32 bytes in hex (64 digits)".to_owned())
+        });
+    }
+    Ok(data_dir::master_key(&context.settings.data_dir, rand::random).context("the vault's key")?)
+}
+
+fn policy(settings: &Settings) -> Result<Policy, Failure> {
+    let map = settings.egress.map.iter().map(|text| text.parse::<Mapping>());
+    let map = map.collect::<Result<_, _>>();
+    let map = map.map_err(|error| Failure::Usage(format!("egress.map: {error}")))?;
+    Ok(Policy { allow: settings.egress.allow.clone(), map, ..Policy::default() })
+}
+
+fn models(context: &Context, policy: &Policy) -> Result<Models, Failure> {
+    let settings = &context.settings;
+    let providers = settings.providers.iter().map(|(name, provider)| ProviderConfig {
+        name: name.clone(),
+        kind: provider.kind,
+        base_url: provider.base_url.clone(),
+        api_key: provider.api_key(&context.environment),
+        default_model: Some(provider.default_model.clone()),
+        models: provider.models.clone(),
+        dialect: None,
+    });
+    Models::new(providers.collect(), settings.default_provider.as_deref(), policy)
+        .map_err(|error| Failure::Usage(format!("providers: {error}")))
+}
+
+fn email(settings: &Settings) -> Result<Arc<dyn Email>, Failure> {
+    if let Some(url) = &settings.mail.smtp_url {
+        let smtp = Smtp::new(&SecretString::from(url.expose()));
+        let smtp = smtp.map_err(|error| Failure::Usage(format!("mail.smtp_url: {error}")))?;
+        return Ok(Arc::new(smtp));
+    }
+    let mailbox = Mailbox::new(settings.data_dir.join("mailbox"));
+    Ok(Arc::new(mailbox.context("making the captured mailbox")?))
+}
