@@ -33,7 +33,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Listens on one port of 127.0.0.1 and, where the machine has it, of ::1.
+    /// Listens on one port of 127.0.0.1 and, where the machine has it, of `::1`.
     pub(crate) async fn start() -> Self {
         let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = v4.local_addr().unwrap().port();
@@ -67,6 +67,18 @@ pub(crate) async fn raw(answer: &'static str) -> SocketAddr {
         while let Ok((mut stream, _)) = listener.accept().await {
             read_head(&mut stream).await;
             let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+/// Speaks first, says these bytes and closes the connection.
+pub(crate) async fn blurting(words: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(words.as_bytes()).await;
         }
     });
     address

@@ -80,7 +80,8 @@ impl Egress {
             if let Some(body) = body.take().filter(|body| !body.is_empty()) {
                 call = call.body(body);
             }
-            let answer = call.headers(headers.clone()).send().await.map_err(classify)?;
+            let answer =
+                call.headers(headers.clone()).send().await.map_err(|error| classify(&error))?;
             let follows = matches!(request.method, Method::GET | Method::HEAD);
             let next = follows.then(|| redirect(&url, &answer)).flatten();
             match next.filter(|_| hops < MAX_HOPS) {
@@ -159,7 +160,7 @@ async fn read(
     let status = answer.status().as_u16();
     let headers = std::mem::take(answer.headers_mut());
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(classify)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| classify(&error))? {
         if body.len() + chunk.len() > limit {
             return Err(EgressError::TooLarge { limit });
         }
@@ -175,9 +176,9 @@ fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// What an error says about whether the request was carried out. Nothing of the error's own text
 /// goes on: it holds the URL, which may hold a secret.
-fn classify(error: reqwest::Error) -> EgressError {
+fn classify(error: &reqwest::Error) -> EgressError {
     let refused = std::iter::successors(error.source(), |&error| error.source())
-        .any(|error| error.is::<Refused>());
+        .any(<dyn Error>::is::<Refused>);
     if refused {
         EgressError::Denied
     } else if error.is_builder() {

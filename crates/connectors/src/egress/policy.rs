@@ -29,7 +29,7 @@ pub struct BadRoot(rustls::Error);
 impl Policy {
     /// The public authorities come with the program, so that a bare machine needs none installed.
     pub(super) fn tls(&self) -> Result<ClientConfig, BadRoot> {
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         for root in &self.roots {
             roots.add(root.clone()).map_err(BadRoot)?;
         }

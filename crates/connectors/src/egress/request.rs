@@ -63,11 +63,12 @@ impl OutboundRequest {
         self
     }
 
-    /// The same with a JSON body.
+    /// The same with a JSON body, of the content type that is already set, if one is.
     #[must_use]
     pub fn json(self, body: &serde_json::Value) -> Self {
-        let body = body.to_string().into_bytes();
-        Self { body, ..self }.header("content-type", "application/json")
+        let typed = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let request = Self { body: body.to_string().into_bytes(), ..self };
+        if typed { request } else { request.header("content-type", "application/json") }
     }
 
     pub(super) fn parsed_url(&self) -> Result<Url, EgressError> {

@@ -29,100 +29,43 @@ fn text(answer: &OutboundResponse) -> &str {
     std::str::from_utf8(&answer.body).unwrap()
 }
 
-/// Every way we know of to say "this machine", or a place that only the platform can reach.
+/// Ways to say "this machine" in a URL.
+const LOOPBACK: &str = "
+    127.0.0.1 127.1 127.0.1 127.255.255.254 127.0.0.1. 2130706433 0x7f000001 0x7f.1
+    0x7F.0.0.0x1 017700000001 0177.0.0.1 %31%32%37.0.0.1 １２７.0.0.1 ①②⑦.0.0.1 127。0。0。1
+    0.0.0.0 0 localhost LOCALHOST localhost. a.localhost
+    [::1] [0:0:0:0:0:0:0:1] [::] [::127.0.0.1] [::ffff:127.0.0.1] [::ffff:7f00:1]
+    [0:0:0:0:0:ffff:127.0.0.1] [::ffff:0:127.0.0.1] [64:ff9b::127.0.0.1] [64:ff9b:1::7f00:1]
+    [2002:7f00:1::] [2001:0:7f00:1::1] [fe80::1%25lo]
+";
+/// URLs of this machine, PORT standing for a port that listens, in other forms.
+const HERE: &str = r"
+    ftp://127.0.0.1:PORT/ gopher://127.0.0.1:PORT/_a ws://127.0.0.1:PORT/ https:127.0.0.1:PORT
+    https:/127.0.0.1:PORT/ https://127.0.0.1:PORT\@example.com/
+    https://example.com@127.0.0.1:PORT/ https://example.com:443@127.0.0.1:PORT/
+    https://127.0.0.1:PORT#@example.com/ https://127.0.0.1:PORT?@example.com/
+";
+/// URLs of what only the platform can reach, of what needs TLS, and of nothing.
+const ELSEWHERE: &str = "
+    https://169.254.169.254/latest/meta-data http://169.254.169.254/latest/meta-data
+    https://[fd00:ec2::254]/ https://metadata.google.internal/ https://metadata.goog./
+    https://100.100.100.200/ https://168.63.129.16/ https://192.0.0.192/ https://10.0.0.1/
+    https://172.31.0.1/ https://192.168.1.1/ https://[fe80::1]/ https://[fc00::1]/
+    https://224.0.0.1/ https://255.255.255.255/ https://[ff02::1]/ https://[::ffff:10.0.0.1]/
+    http://1.1.1.1/ http://[2606:4700:4700::1111]/
+    https://user@1.1.1.1/ https://user:pass@1.1.1.1/ https://:pass@1.1.1.1/
+    1.1.1.1 //1.1.1.1/ https:// https:/// https://[::1 https://1.1.1.1:99999/ https://256.1.1.1/
+    file:///etc/passwd data:text/plain,a unix:/run/a.sock javascript:alert(1)
+";
+const WITH_SPACES: [&str; 4] =
+    ["", "https://1.1.1.1/\r\nhost: a", "https://1.1.1.1/\thttps://a", "https://1.1.1.1 .a/"];
+
 fn hostile(port: u16) -> Vec<String> {
-    let loopback = [
-        "127.0.0.1",
-        "127.1",
-        "127.0.1",
-        "127.255.255.254",
-        "2130706433",
-        "0x7f000001",
-        "0x7f.1",
-        "0x7F.0.0.0x1",
-        "017700000001",
-        "0177.0.0.1",
-        "127.0.0.1.",
-        "%31%32%37.0.0.1",
-        "１２７.0.0.1",
-        "①②⑦.0.0.1",
-        "127。0。0。1",
-        "0.0.0.0",
-        "0",
-        "localhost",
-        "LOCALHOST",
-        "localhost.",
-        "a.localhost",
-        "[::1]",
-        "[0:0:0:0:0:0:0:1]",
-        "[::]",
-        "[::127.0.0.1]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[0:0:0:0:0:ffff:127.0.0.1]",
-        "[::ffff:0:127.0.0.1]",
-        "[64:ff9b::127.0.0.1]",
-        "[64:ff9b:1::7f00:1]",
-        "[2002:7f00:1::]",
-        "[2001:0:7f00:1::1]",
-        "[fe80::1%25lo]",
-    ];
-    let elsewhere = [
-        "https://169.254.169.254/latest/meta-data",
-        "http://169.254.169.254/latest/meta-data",
-        "https://[fd00:ec2::254]/",
-        "https://metadata.google.internal/",
-        "https://metadata.goog./",
-        "https://100.100.100.200/",
-        "https://168.63.129.16/",
-        "https://192.0.0.192/",
-        "https://10.0.0.1/",
-        "https://172.31.0.1/",
-        "https://192.168.1.1/",
-        "https://[fe80::1]/",
-        "https://[fc00::1]/",
-        "https://224.0.0.1/",
-        "https://255.255.255.255/",
-        "https://[ff02::1]/",
-        "https://[::ffff:10.0.0.1]/",
-        "http://1.1.1.1/",
-        "http://[2606:4700:4700::1111]/",
-        "https://user@1.1.1.1/",
-        "https://user:pass@1.1.1.1/",
-        "https://:pass@1.1.1.1/",
-        "",
-        "1.1.1.1",
-        "//1.1.1.1/",
-        "https://",
-        "https://[::1",
-        "https:///",
-        "https://1.1.1.1:99999/",
-        "https://256.1.1.1/",
-        "https://1.1.1.1/\r\nhost: a",
-        "https://1.1.1.1/\thttps://a",
-        "file:///etc/passwd",
-        "data:text/plain,a",
-        "unix:/run/a.sock",
-        "javascript:alert(1)",
-    ];
-    let here = [
-        format!("ftp://127.0.0.1:{port}/"),
-        format!("gopher://127.0.0.1:{port}/_a"),
-        format!("ws://127.0.0.1:{port}/"),
-        format!("https:127.0.0.1:{port}"),
-        format!("https:/127.0.0.1:{port}/"),
-        format!("https://127.0.0.1:{port}\\@example.com/"),
-        format!("https://example.com@127.0.0.1:{port}/"),
-        format!("https://example.com:443@127.0.0.1:{port}/"),
-        format!("https://127.0.0.1:{port}#@example.com/"),
-        format!("https://127.0.0.1:{port}?@example.com/"),
-    ];
-    let mut urls: Vec<_> = elsewhere.iter().map(|url| (*url).to_owned()).collect();
-    urls.extend(here);
-    for host in loopback {
-        urls.push(format!("https://{host}:{port}/"));
-        urls.push(format!("http://{host}:{port}/"));
-    }
+    let host = |host| [format!("https://{host}:{port}/"), format!("http://{host}:{port}/")];
+    let mut urls: Vec<_> = LOOPBACK.split_ascii_whitespace().flat_map(host).collect();
+    let here = HERE.split_ascii_whitespace();
+    urls.extend(here.map(|url| url.replace("PORT", &port.to_string())));
+    urls.extend(ELSEWHERE.split_ascii_whitespace().chain(WITH_SPACES).map(str::to_owned));
     urls
 }
 

@@ -45,7 +45,7 @@ impl ProviderConfig {
         }
     }
 
-    /// A server that speaks OpenAI's chat protocol.
+    /// A server that speaks `OpenAI`'s chat protocol.
     #[must_use]
     pub fn openai_chat(name: &str, base_url: Url, default_model: &str) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl ProviderConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// OpenAI's chat completions, or a server compatible with them.
+    /// `OpenAI`'s chat completions, or a server compatible with them.
     OpenaiChat,
     /// Nothing: the built-in stand-in answers.
     Sandbox,
@@ -194,9 +194,9 @@ fn provider(config: ProviderConfig, egress: &Egress) -> Result<Provider, ModelsE
             let missing = |setting| ModelsError::Missing { name: config.name.clone(), setting };
             let base = config.base_url.ok_or_else(|| missing("base_url"))?;
             let default = config.default_model.ok_or_else(|| missing("default_model"))?;
-            let bare = base.query().is_none() && base.fragment().is_none();
+            let plain = base.query().is_none() && base.fragment().is_none();
             let anonymous = base.username().is_empty() && base.password().is_none();
-            if !(matches!(base.scheme(), "http" | "https") && bare && anonymous) {
+            if !(matches!(base.scheme(), "http" | "https") && plain && anonymous) {
                 return Err(ModelsError::BadUrl(config.name));
             }
             let dialect = config.dialect.unwrap_or_else(|| Dialect::of(&base));

@@ -64,7 +64,7 @@ impl Place {
             Self::Secret(tenant, id) => ("secret", vec![tenant.as_uuid(), id]),
         };
         let mut bytes = format!("everstep vault 1 {label} ").into_bytes();
-        ids.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
+        bytes.extend(ids.iter().flat_map(|id| *id.as_bytes()));
         bytes
     }
 }

@@ -15,7 +15,7 @@ use super::{Email, Message, SendError, Sent, format};
 
 /// For one command; a server may take its time to look into a message (RFC 5321, 4.5.3.2).
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
+const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_CONNECTIONS: u32 = 8;
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
@@ -86,7 +86,8 @@ impl Email for Smtp {
     }
 }
 
-/// A 5xx reply is about this message and final; but one to our login is about our configuration.
+/// A 5xx reply is final; but one to our login is about our configuration, and a full mailbox
+/// (5.2.2, RFC 3463) may be emptied.
 fn failure(error: &Error) -> SendError {
     let Some(code) = error.status().map(u16::from) else {
         return passing(unanswered(error).to_owned());
@@ -99,7 +100,8 @@ fn failure(error: &Error) -> SendError {
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     let words: String = words.join(" ").chars().take(200).collect();
     let detail = format!("the mail server answered {code} {words}").trim_end().to_owned();
-    SendError { permanent: error.is_permanent(), detail }
+    let permanent = error.is_permanent() && !words.starts_with("5.2.2");
+    SendError { permanent, detail }
 }
 
 fn unanswered(error: &Error) -> &'static str {
@@ -108,11 +110,11 @@ fn unanswered(error: &Error) -> &'static str {
     } else if error.is_tls() {
         "there is no secure connection to the mail server"
     } else if error.is_response() {
-        "the mail server does not speak SMTP"
+        "the mail server broke off, or does not speak SMTP"
     } else if error.is_client() {
         "the mail server lacks something that this message or the login needs"
     } else {
-        "there is no connection to the mail server, or it broke off"
+        "there is no connection to the mail server"
     }
 }
 

@@ -10,11 +10,11 @@ use crate::egress::{EgressError, OutboundResponse};
 use crate::models::port::ChatError;
 
 /// Nobody is served by a longer wait; a provider that asks for it has made a mistake.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// There was no answer at all.
-pub(super) fn not_answered(error: EgressError) -> ChatError {
-    let class = match &error {
+pub(super) fn not_answered(error: &EgressError) -> ChatError {
+    let class = match error {
         EgressError::Invalid(_) => FailureClass::InvalidRequest,
         EgressError::Denied => FailureClass::Unavailable,
         EgressError::Unknown { timed_out: true, .. } => FailureClass::Timeout,
@@ -184,34 +184,27 @@ mod tests {
     fn the_first_readable_hint_tells_how_long_to_wait() {
         let date = ("date", "Sun, 22 Nov 2026 12:00:00 GMT");
         let say = |message: &str| json!({ "message": message });
-        let table: Vec<(Vec<(&str, &str)>, Value, Option<u64>)> = vec![
-            (vec![("retry-after-ms", "250"), ("retry-after", "9")], json!(null), Some(250)),
-            (vec![("retry-after", "2")], json!(null), Some(2_000)),
-            (vec![("retry-after", "0.5")], json!(null), Some(500)),
-            (
-                vec![date, ("retry-after", "Sun, 22 Nov 2026 12:00:30 GMT")],
-                json!(null),
-                Some(30_000),
-            ),
-            (vec![("retry-after", "Sun, 22 Nov 2026 12:00:30 GMT")], json!(null), None),
-            (vec![date, ("retry-after", "Sun, 22 Nov 2026 11:00:00 GMT")], json!(null), None),
-            (vec![("retry-after", "-1")], say("Please try again in 1m2.5s. Visit…"), Some(62_500)),
-            (vec![], say("Please try again in a while."), None),
-            (
-                vec![("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6m0s")],
-                json!(null),
-                Some(360_000),
-            ),
-            (
-                vec![("x-ratelimit-remaining-tokens", "5"), ("x-ratelimit-reset-tokens", "6m0s")],
-                json!(null),
-                None,
-            ),
-            (vec![("retry-after", "9e99")], json!(null), None),
-            (vec![("retry-after", "999999")], json!(null), Some(24 * 3_600_000)),
+        let reset = ("x-ratelimit-reset-tokens", "6m0s");
+        let (spent, left) =
+            (("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-remaining-tokens", "5"));
+        let later = ("retry-after", "Sun, 22 Nov 2026 12:00:30 GMT");
+        let earlier = ("retry-after", "Sun, 22 Nov 2026 11:00:00 GMT");
+        let table = [
+            (&[("retry-after-ms", "250"), ("retry-after", "9")][..], json!(null), Some(250)),
+            (&[("retry-after", "2")], json!(null), Some(2_000)),
+            (&[("retry-after", "0.5")], json!(null), Some(500)),
+            (&[date, later], json!(null), Some(30_000)),
+            (&[later], json!(null), None),
+            (&[date, earlier], json!(null), None),
+            (&[("retry-after", "-1")], say("Please try again in 1m2.5s. Visit…"), Some(62_500)),
+            (&[], say("Please try again in a while."), None),
+            (&[spent, reset], json!(null), Some(360_000)),
+            (&[left, reset], json!(null), None),
+            (&[("retry-after", "9e99")], json!(null), None),
+            (&[("retry-after", "999999")], json!(null), Some(24 * 3_600_000)),
         ];
         for (headers, error, expected) in table {
-            let waits = refused(&answer(429, &headers), &error).retry_after;
+            let waits = refused(&answer(429, headers), &error).retry_after;
             assert_eq!(waits, expected.map(Duration::from_millis), "{headers:?} {error}");
         }
     }

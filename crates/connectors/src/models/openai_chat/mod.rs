@@ -1,5 +1,7 @@
-//! OpenAI's chat completions, and the many servers that speak the same (non-streaming).
+//! `OpenAI`'s chat completions, and the many servers that speak the same (non-streaming).
 
+#[cfg(test)]
+pub(super) mod double;
 mod failure;
 mod strict;
 #[cfg(test)]
@@ -14,7 +16,7 @@ use url::{Host, Url};
 use super::port::{ChatAnswer, ChatError, ChatRequest, Model};
 use crate::egress::{Egress, Method, OutboundRequest};
 
-/// A server that speaks OpenAI's chat protocol.
+/// A server that speaks `OpenAI`'s chat protocol.
 #[derive(Debug)]
 pub(super) struct OpenAiChat {
     pub(super) egress: Egress,
@@ -32,7 +34,7 @@ pub struct Dialect {
     pub max_tokens: MaxTokensField,
     /// Which role instructions have.
     pub system: SystemRole,
-    /// Schemas are rewritten to the subset that OpenAI enforces ("strict"); else sent as they are.
+    /// Schemas are rewritten to the subset that `OpenAI` enforces ("strict"); else sent as they are.
     pub strict_schemas: bool,
 }
 
@@ -40,7 +42,7 @@ pub struct Dialect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaxTokensField {
-    /// `max_completion_tokens`: OpenAI today.
+    /// `max_completion_tokens`: `OpenAI` today.
     MaxCompletionTokens,
     /// `max_tokens`: everybody else.
     MaxTokens,
@@ -50,14 +52,14 @@ pub enum MaxTokensField {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SystemRole {
-    /// `developer`: OpenAI today.
+    /// `developer`: `OpenAI` today.
     Developer,
     /// `system`: everybody else.
     System,
 }
 
 impl Dialect {
-    /// What OpenAI itself speaks.
+    /// What `OpenAI` itself speaks.
     #[must_use]
     pub const fn openai() -> Self {
         Self {
@@ -100,7 +102,7 @@ impl Model for OpenAiChat {
         if let Some(key) = &self.api_key {
             call = call.header("authorization", format!("Bearer {}", key.expose_secret().trim()));
         }
-        let answer = self.egress.send(call).await.map_err(failure::not_answered)?;
+        let answer = self.egress.send(call).await.map_err(|error| failure::not_answered(&error))?;
         let mut answer = wire::answer(&answer, request)?;
         if let (Some(author), Some(Profile { rewritten: true, .. })) = (&request.schema, &schema) {
             answer.text = strict::undo(&answer.text, author);

@@ -1,4 +1,4 @@
-//! Schemas in the subset that OpenAI enforces: objects are closed and all their members required,
+//! Schemas in the subset that `OpenAI` enforces: objects are closed and all their members required,
 //! so an optional member becomes one that may be null, and null goes away again in the answer.
 
 use serde_json::{Map, Value, json};
@@ -118,7 +118,9 @@ fn prune(value: &mut Value, schema: &Value, root: &Value, depth: u8) {
         prune(value, branch, root, depth + 1);
     }
     if let (Value::Array(items), Some(schema)) = (&mut *value, map.get("items")) {
-        items.iter_mut().for_each(|item| prune(item, schema, root, depth + 1));
+        for item in items {
+            prune(item, schema, root, depth + 1);
+        }
     }
     if let (Value::Object(members), Some(Value::Object(properties))) =
         (value, map.get("properties"))
@@ -191,19 +193,19 @@ mod tests {
             "required": ["category"],
             "$defs": { "place": { "type": "object", "properties": { "city": { "type": "string" } } } }
         });
-        let null = json!({ "type": "null" });
+        let nothing = json!({ "type": "null" });
         let expected = json!({
             "type": "object", "additionalProperties": false,
             "required": ["category", "place", "summary", "tags"],
             "properties": {
                 "category": { "type": "string", "enum": ["bug", "question"] },
-                "summary": { "anyOf": [{ "type": "string" }, null] },
-                "tags": { "anyOf": [{ "type": "array", "items": { "type": "string" } }, null] },
-                "place": { "anyOf": [{ "$ref": "#/$defs/place" }, null] }
+                "summary": { "anyOf": [{ "type": "string" }, nothing] },
+                "tags": { "anyOf": [{ "type": "array", "items": { "type": "string" } }, nothing] },
+                "place": { "anyOf": [{ "$ref": "#/$defs/place" }, nothing] }
             },
             "$defs": { "place": {
                 "type": "object", "additionalProperties": false, "required": ["city"],
-                "properties": { "city": { "anyOf": [{ "type": "string" }, null] } }
+                "properties": { "city": { "anyOf": [{ "type": "string" }, nothing] } }
             } }
         });
         assert_eq!(rewrite(&author), Some(expected));

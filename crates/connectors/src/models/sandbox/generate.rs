@@ -36,11 +36,10 @@ impl<'a> Generator<'a> {
         if depth > MAX_DEPTH {
             return None;
         }
-        let map = match schema {
-            Value::Object(map) => map,
-            Value::Bool(true) => return Some(json!(format!("{MARK} {}", self.excerpt))),
-            _ => return None,
-        };
+        if schema == &Value::Bool(true) {
+            return self.text(&Map::new(), path);
+        }
+        let map = schema.as_object()?;
         if let Some(value) = map.get("const") {
             return Some(value.clone());
         }
@@ -131,7 +130,8 @@ impl<'a> Generator<'a> {
         let wanted = if depth < FRUGAL_DEPTH { least.max(1) } else { least }.min(most);
         let first = array(map, "prefixItems").unwrap_or_default();
         let items = map.get("items").unwrap_or(&Value::Bool(true));
-        if let (true, Some(values)) = (first.is_empty(), array(self.resolved(items)?, "enum")) {
+        let values = self.resolved(items).and_then(|items| array(items, "enum"));
+        if let (true, Some(values)) = (first.is_empty(), values) {
             let hits = values.iter().filter(|value| self.hits(value) > 0).count();
             let chosen = self.choose(values, path);
             let distinct = chosen.into_iter().take(wanted.max(hits.min(most))).cloned();
@@ -144,10 +144,7 @@ impl<'a> Generator<'a> {
                 break;
             }
             let schema = first.get(list.len()).unwrap_or(items);
-            let mut value = self.value(schema, &format!("{path}/{nth}"), depth + 1)?;
-            if let (true, true, Value::String(text)) = (unique, nth > 0, &mut value) {
-                text.push_str(&format!(" {nth}"));
-            }
+            let value = self.value(schema, &format!("{path}/{nth}"), depth + 1)?;
             if !(unique && list.contains(&value)) {
                 list.push(value);
             }
@@ -170,9 +167,8 @@ impl<'a> Generator<'a> {
         if let Some(example) = map.get("format").and_then(Value::as_str).and_then(example) {
             return Some(json!(example));
         }
-        let name = path.rsplit('/').find(|part| part.parse::<u32>().is_err()).unwrap_or_default();
-        let mut text = match name {
-            "" => format!("{MARK} {}", self.excerpt),
+        let mut text = match label(path) {
+            name if name.is_empty() => format!("{MARK} {}", self.excerpt),
             name => format!("{MARK} {name}: {}", self.excerpt),
         };
         while text.chars().count() < least {
@@ -303,6 +299,16 @@ fn type_of(map: &Map<String, Value>) -> &str {
             names().find(|name| *name != "null").unwrap_or("null")
         }
         _ => implied(),
+    }
+}
+
+/// What a text at this place is called: the member's name, and which item of a list it is.
+fn label(path: &str) -> String {
+    let (rest, last) = path.rsplit_once('/').unwrap_or_default();
+    match last.parse::<usize>() {
+        Ok(0) => label(rest),
+        Ok(nth) => format!("{} {}", label(rest), nth + 1).trim_start().to_owned(),
+        Err(_) => last.to_owned(),
     }
 }
 
