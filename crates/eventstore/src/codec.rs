@@ -3,7 +3,17 @@
 use std::fmt;
 use std::iter;
 
-use domain::{Event, Fact, Id};
+use domain::agent::Agent;
+use domain::api_key::ApiKey;
+use domain::execution::Execution;
+use domain::integration::Integration;
+use domain::invocation::Invocation;
+use domain::notification::Notification;
+use domain::prompt::Prompt;
+use domain::template::Template;
+use domain::webhook::Delivery;
+use domain::workflow::Workflow;
+use domain::{Aggregate, Event, Fact, Id};
 use serde::de;
 use serde::de::value::MapDeserializer;
 use serde_json::Value;
@@ -35,16 +45,16 @@ pub fn drafts<E: Event>(
 /// [`Error::Newer`] for anything that this release has never heard of.
 pub fn fact(row: &Recorded) -> Result<Fact, Error> {
     Ok(match row.category.as_str() {
-        "agent" => Fact::Agent(decode(row)?),
-        "api_key" => Fact::ApiKey(decode(row)?),
-        "execution" => Fact::Execution(decode(row)?),
-        "integration" => Fact::Integration(decode(row)?),
-        "invocation" => Fact::Invocation(decode(row)?),
-        "notification" => Fact::Notification(decode(row)?),
-        "prompt" => Fact::Prompt(decode(row)?),
-        "template" => Fact::Template(decode(row)?),
-        "webhook" => Fact::Webhook(decode(row)?),
-        "workflow" => Fact::Workflow(decode(row)?),
+        Agent::NAME => Fact::Agent(decode(row)?),
+        ApiKey::NAME => Fact::ApiKey(decode(row)?),
+        Execution::NAME => Fact::Execution(decode(row)?),
+        Integration::NAME => Fact::Integration(decode(row)?),
+        Invocation::NAME => Fact::Invocation(decode(row)?),
+        Notification::NAME => Fact::Notification(decode(row)?),
+        Prompt::NAME => Fact::Prompt(decode(row)?),
+        Template::NAME => Fact::Template(decode(row)?),
+        Delivery::NAME => Fact::Webhook(decode(row)?),
+        Workflow::NAME => Fact::Workflow(decode(row)?),
         _ => return Err(newer(row)),
     })
 }

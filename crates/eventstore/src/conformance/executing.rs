@@ -84,6 +84,7 @@ async fn a_repeated_command_gets_its_answer(store: &dyn EventStore) {
     let add = Command::Add(5);
     let done = execute(store, tally, &add, &keyed(t, 1, "k", 1)).await.expect("adds");
     execute(store, tally, &Command::Add(1), &nth(t, 2)).await.expect("adds");
+    execute(store, tally, &Command::Close, &nth(t, 5)).await.expect("closes: no more adding");
 
     match execute(store, tally, &add, &keyed(t, 3, "k", 1)).await {
         Err(ExecuteError::Replayed(answered)) => {
