@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 
 use super::{Command, Event, Notification, Refusal, Status};
-use crate::{Aggregate, Fault, Timestamp};
+use crate::{Aggregate, Fault, Timestamp, storable};
 
 /// The most attempts.
 const ATTEMPTS: u32 = 8;
@@ -58,7 +58,10 @@ impl Notification {
         if self.status != Status::Unborn {
             return Ok(vec![]);
         }
-        let faults = faults(to);
+        let mut faults = faults(to);
+        if let Err(detail) = storable::check(data) {
+            faults.push(Fault::new("/data", "unstorable", detail));
+        }
         if !faults.is_empty() {
             return Err(Refusal::Invalid(faults));
         }

@@ -89,6 +89,17 @@ fn there_are_one_to_fifty_addresses() {
 }
 
 #[test]
+fn data_that_cannot_be_stored_are_refused() {
+    let Command::Request { channel, to, template, version, caller, .. } = request(&["a@b"]) else {
+        panic!("a request is a request")
+    };
+    let command =
+        Command::Request { channel, to, template, version, caller, data: json!({"who": "\0"}) };
+    let no = Notification::default().decide(&command, NOON).unwrap_err();
+    assert_eq!(no.faults()[0].pointer, "/data");
+}
+
+#[test]
 fn pauses_grow_threefold_up_to_an_hour_and_the_eighth_failure_is_the_last() {
     let mut history = vec![requested()];
     for (attempt, pause) in [(1, 5), (2, 15), (3, 45), (4, 135), (5, 405), (6, 1215), (7, 3600)] {
