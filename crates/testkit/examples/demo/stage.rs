@@ -109,10 +109,7 @@ impl Stage {
 
     /// Runs the binary on the instance, such as `replay --verify`.
     pub(crate) async fn run(&self, args: &[&str]) -> Result<Output> {
-        let database = self.everstep.lock().await.dev().database_url.clone();
-        let mut command = self.setup.command(args);
-        command.env("DATABASE_URL", database);
-        let output = tokio::process::Command::from(command).output();
+        let output = tokio::process::Command::from(self.setup.command(args)).output();
         output.await.with_context(|| format!("everstep {}", args.join(" ")))
     }
 
