@@ -6,6 +6,7 @@ mod check;
 mod execution;
 mod migrate;
 mod resource;
+mod validate;
 mod watch;
 mod workflow;
 
@@ -79,7 +80,7 @@ impl Context {
 pub(crate) async fn workflow(context: &Context, command: Workflow) -> Result<(), Failure> {
     match command {
         Workflow::Apply { file } => apply::apply(context, &file).await,
-        Workflow::Validate { file } => Err(Failure::Usage(format!("{}", file.len()))),
+        Workflow::Validate { file } => validate::validate(context, &file),
         Workflow::List { namespace, limit } => {
             workflow::list(context, namespace.as_deref(), limit).await
         }

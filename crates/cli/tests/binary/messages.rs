@@ -84,3 +84,19 @@ fn a_setting_that_nobody_knows_is_refused_before_anything_is_done() {
     let ended = run(&args).expect(2);
     assert!(ended.err.contains("prot") && !data.exists(), "{ended:?}");
 }
+
+#[test]
+fn documents_are_compiled_without_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("w.yaml");
+    let head = "document: {dsl: 1.0.0, namespace: n, name: w, version: 0.1.0}\n";
+    fs::write(&file, format!("{head}do:\n  - a: {{set: {{x: 1}}}}\n")).unwrap();
+    let valid = run(&["workflow", "validate", text(&file), "-o", "json"]).expect(0).json();
+    assert_eq!(valid["items"][0]["name"], "w");
+    fs::write(&file, format!("{head}do:\n  - a: {{sett: 1}}\n  - b: {{then: nowhere}}\n")).unwrap();
+    let ended = run(&["workflow", "validate", text(&file)]).expect(2);
+    assert!(ended.out.is_empty());
+    for line in [3, 4] {
+        assert!(ended.err.contains(&format!("w.yaml:{line} /do/")), "{ended:?}");
+    }
+}
