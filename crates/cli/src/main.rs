@@ -21,6 +21,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 
 use crate::args::{Cli, Command, Database, Listen};
 use crate::commands::Context;
@@ -30,6 +31,11 @@ use crate::output::Output;
 
 /// How long tasks that do not end by themselves are waited for at the end.
 const LAST_WAIT: Duration = Duration::from_millis(100);
+
+/// An id from chance alone (UUID version 4), for what there is no clock for.
+fn random_uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

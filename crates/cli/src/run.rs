@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::output::note;
 use crate::platform::Platform;
 use crate::postgres::{self, Server};
+use crate::random_uuid;
 
 /// How long requests and effects under way may take to end once we are told to stop. What has
 /// not ended by then is not lost: it is in the log, and goes on after the next start.
@@ -29,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) async fn dev(context: &Context, stop: CancellationToken) -> Result<(), Failure> {
     let begun = Instant::now();
     let listener = listen(context).await?;
-    let data = DataDir::take(&context.settings.data_dir, || uuid::Uuid::from_bytes(rand::random()));
+    let data = DataDir::take(&context.settings.data_dir, random_uuid);
     let data = data.map_err(|error| Failure::Usage(error.to_string()))?;
     if let Some(url) = &context.settings.database.url {
         return everything(context, &data, listener, url.expose(), (begun, stop)).await;

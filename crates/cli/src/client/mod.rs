@@ -13,7 +13,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
-use uuid::Uuid;
 
 pub(crate) use events::{CloudEvent, Events, lines};
 pub(crate) use problem::Problem;
@@ -21,6 +20,7 @@ use types::Page;
 pub(crate) use types::{Execution, Named, Workflow};
 
 use crate::failure::Failure;
+use crate::random_uuid;
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ impl Client {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Result<Answer, Failure> {
-        let key = Uuid::from_bytes(rand::random()).to_string();
+        let key = random_uuid().to_string();
         let request = self.request(Method::POST, path, query)?.json(body);
         self.send(request.header("Idempotency-Key", key)).await
     }

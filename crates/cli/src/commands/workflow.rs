@@ -1,6 +1,5 @@
 //! Workflows: list, get, run.
 
-use std::io::Read;
 use std::path::Path;
 use std::{fs, io};
 
@@ -59,7 +58,10 @@ pub(super) async fn get(
 
 /// Starts an execution and, unless told not to, follows it to its end.
 pub(super) async fn run(context: &Context, run: &Run) -> Result<(), Failure> {
-    let input = run.input.as_deref().map(read_input).transpose()?;
+    let input = match run.input.as_deref() {
+        Some(input) => Some(read_input(input).await?),
+        None => None,
+    };
     let client = context.client()?;
     let workflow = resolve(&client, &run.workflow).await?.to_string();
     let mut body = Map::new();
@@ -89,11 +91,11 @@ pub(super) async fn run(context: &Context, run: &Run) -> Result<(), Failure> {
 }
 
 /// JSON from the command line, a file or standard input.
-fn read_input(input: &str) -> Result<Value, Failure> {
+async fn read_input(input: &str) -> Result<Value, Failure> {
     let text = if input == "-" {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text)?;
-        text
+        // On a thread of its own, so that Ctrl-C is heard while nothing comes.
+        let reading = tokio::task::spawn_blocking(|| io::read_to_string(io::stdin()));
+        reading.await.map_err(anyhow::Error::from)??
     } else if let Some(path) = input.strip_prefix('@') {
         fs::read_to_string(path).map_err(|error| unreadable(Path::new(path), &error))?
     } else {

@@ -84,10 +84,8 @@ fn note(cluster: &Cluster, data: &Path) -> Option<String> {
     let data = data.canonicalize().ok()?;
     (!cluster.dir.starts_with(&data)).then(|| {
         let (name, dir) = (&cluster.account.name, cluster.dir.display());
-        format!(
-            "user {name}, who runs the database, cannot reach {}: it is in {dir}",
-            data.display()
-        )
+        let data = data.display();
+        format!("user {name} cannot reach {data}, so the database is in {dir}")
     })
 }
 

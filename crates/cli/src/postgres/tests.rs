@@ -194,7 +194,7 @@ async fn a_directory_that_only_root_can_enter_gets_its_database_elsewhere() {
     }
     let data = tempfile::tempdir().unwrap();
     fs::set_permissions(data.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    let id = Uuid::from_bytes(rand::random());
+    let id = crate::random_uuid();
     let server = Server::start(data.path(), id, &CancellationToken::new()).await.unwrap();
     let elsewhere = format!("/var/lib/everstep/{id}");
     assert!(server.note().unwrap().contains(&elsewhere), "{:?}", server.note());
