@@ -1,0 +1,180 @@
+//! How far views have come, and waiting for them.
+
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use eventstore::Position;
+use serde::Serialize;
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use tokio::time::{Instant, sleep};
+use utoipa::ToSchema;
+
+use crate::{Error, Projection, all_views};
+
+/// How often a waiting query looks again: at first, and at last.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// How far a view has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
+#[schema(as = ProjectionLag)]
+pub struct Lag {
+    /// The view.
+    pub name: String,
+    /// The last position it took in.
+    pub position: Position,
+    /// `running`, or `parked` when an event stands in its way.
+    pub state: String,
+    /// The event that stands in its way, and why.
+    pub error: Option<String>,
+    /// When it last moved.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// How far all views have come, by name. What they lag behind is the head of the log.
+pub async fn lag(pool: &PgPool) -> Result<Vec<Lag>, Error> {
+    let sql = "SELECT name, position, state, error, updated_at FROM rm.projection ORDER BY name";
+    Ok(sqlx::query_as(sql).fetch_all(pool).await?)
+}
+
+/// The last position that a view took in; 0 if it never ran.
+pub async fn position_of(pool: &PgPool, view: &str) -> Result<Position, Error> {
+    let position = sqlx::query_scalar("SELECT position FROM rm.projection WHERE name = $1")
+        .bind(view)
+        .fetch_optional(pool)
+        .await?;
+    Ok(position.unwrap_or(0))
+}
+
+/// Waits until all of these views (all there are, if none is named) have taken in `position`;
+/// whether they have. A parked view is not waited for, because it will not move.
+pub async fn wait_for(
+    pool: &PgPool,
+    views: &[&str],
+    position: Position,
+    timeout: Duration,
+) -> Result<bool, Error> {
+    let names: Vec<&str> = named(views)?.iter().map(|view| view.name()).collect();
+    let until = Instant::now() + timeout;
+    let (mut pause, longest) = LOOK_AGAIN;
+    loop {
+        let (there, parked): (i64, bool) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE position >= $2),
+                 coalesce(bool_or(state = 'parked' AND position < $2), false)
+             FROM rm.projection WHERE name = ANY ($1)",
+        )
+        .bind(&names)
+        .bind(position)
+        .fetch_one(pool)
+        .await?;
+        if usize::try_from(there) == Ok(names.len()) {
+            return Ok(true);
+        }
+        if parked || Instant::now() + pause > until {
+            return Ok(false);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Lets a parked view try again.
+pub async fn unpark(pool: &PgPool, view: &str) -> Result<(), Error> {
+    let sql = "UPDATE rm.projection SET state = 'running', error = NULL, updated_at = now()
+               WHERE name = $1";
+    let done = sqlx::query(sql).bind(view).execute(pool).await?;
+    if done.rows_affected() == 0 { Err(Error::UnknownView(view.to_owned())) } else { Ok(()) }
+}
+
+/// The views of these names; all if there are none.
+pub(crate) fn named<S: AsRef<str>>(names: &[S]) -> Result<Vec<&'static dyn Projection>, Error> {
+    if names.is_empty() {
+        return Ok(all_views().to_vec());
+    }
+    let find = |name: &S| {
+        let found = all_views().iter().find(|view| view.name() == name.as_ref());
+        found.copied().ok_or_else(|| Error::UnknownView(name.as_ref().to_owned()))
+    };
+    names.iter().map(find).collect()
+}
+
+/// Makes checkpoints for views that have none.
+pub(crate) async fn begin(db: impl PgExecutor<'_>, names: &[&str]) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO rm.projection (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING")
+        .bind(names)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Where these views stand, and whether they run.
+pub(crate) async fn known(
+    db: impl PgExecutor<'_>,
+    names: &[&str],
+) -> sqlx::Result<HashMap<String, (Position, bool)>> {
+    let sql = "SELECT name, position, state = 'running' FROM rm.projection WHERE name = ANY ($1)";
+    let rows: Vec<(String, Position, bool)> = sqlx::query_as(sql).bind(names).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(name, position, runs)| (name, (position, runs))).collect())
+}
+
+/// Takes the checkpoint of a view that runs and stands at `at`, unless somebody else has it.
+pub(crate) async fn take(db: &mut PgConnection, name: &str, at: Position) -> sqlx::Result<bool> {
+    let taken = sqlx::query(
+        "SELECT FROM rm.projection WHERE name = $1 AND position = $2 AND state = 'running'
+         FOR UPDATE SKIP LOCKED",
+    );
+    Ok(taken.bind(name).bind(at).fetch_optional(db).await?.is_some())
+}
+
+/// Takes checkpoints, waiting for whoever has them.
+pub(crate) async fn hold(db: &mut PgConnection, names: &[&str]) -> sqlx::Result<()> {
+    sqlx::query("SELECT FROM rm.projection WHERE name = ANY ($1) ORDER BY name FOR UPDATE")
+        .bind(names)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Moves a checkpoint that was taken; parks the view if there is a reason.
+pub(crate) async fn advance(
+    db: &mut PgConnection,
+    name: &str,
+    to: Position,
+    parked: Option<&str>,
+) -> sqlx::Result<()> {
+    let state = if parked.is_some() { "parked" } else { "running" };
+    sqlx::query(
+        "UPDATE rm.projection SET position = $2, state = $3, error = $4, updated_at = now()
+         WHERE name = $1",
+    )
+    .bind(name)
+    .bind(to)
+    .bind(state)
+    .bind(parked)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Moves the checkpoints of views that nothing between the two positions concerns, but for those
+/// that somebody else has taken.
+pub(crate) async fn pass(
+    db: impl PgExecutor<'_>,
+    names: &[&str],
+    from: Position,
+    to: Position,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "UPDATE rm.projection SET position = $3, updated_at = now()
+         WHERE name IN (
+             SELECT name FROM rm.projection
+             WHERE name = ANY ($1) AND position = $2 AND state = 'running'
+             FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(names)
+    .bind(from)
+    .bind(to)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,240 @@
+//! Keeps views up to date with the log.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{EventStore, Position};
+use futures::{FutureExt, StreamExt, stream};
+use sqlx::{PgConnection, PgPool};
+use tokio::time::sleep;
+
+use crate::batch::{BATCH, Batch, Share, reason};
+use crate::storage::Schema;
+use crate::{Error, Projection, Seen, all_views, checkpoint};
+
+/// How long to wait when nothing is known to be new: what another worker left undone is found then.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many views of one batch are written at once.
+const AT_ONCE: usize = 3;
+
+/// Keeps views up to date. Any number of them may run, in any number of processes: a view is
+/// worked on by whoever locks its checkpoint.
+///
+/// An event that a view cannot take in parks that view, with a reason and an alarm; the others
+/// go on.
+pub struct Projector {
+    pool: PgPool,
+    log: Arc<dyn EventStore>,
+    views: Vec<&'static dyn Projection>,
+    batch: usize,
+}
+
+impl fmt::Debug for Projector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Projector").field("views", &self.names()).finish_non_exhaustive()
+    }
+}
+
+impl Projector {
+    /// A projector of all views, on a pool of [`eventstore::Role::Worker`].
+    #[must_use]
+    pub fn new(pool: PgPool, log: Arc<dyn EventStore>) -> Self {
+        Self::of(pool, log, all_views().to_vec(), BATCH)
+    }
+
+    /// A projector of certain views that takes so many events at once.
+    pub(crate) fn of(
+        pool: PgPool,
+        log: Arc<dyn EventStore>,
+        views: Vec<&'static dyn Projection>,
+        batch: usize,
+    ) -> Self {
+        Self { pool, log, views, batch }
+    }
+
+    /// Works until told to stop; a database that is away only delays.
+    pub async fn run(&self, stop: impl Future<Output = ()> + Send) {
+        let mut head = self.log.watch();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            head.mark_unchanged();
+            let done = tokio::select! {
+                () = &mut stop => return,
+                done = self.catch_up() => done,
+            };
+            let pause = match done {
+                Ok(()) => IDLE,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the read models stand still"
+                    );
+                    PAUSE
+                }
+            };
+            let news = async {
+                // A log that is gone tells no news.
+                if pause > IDLE || head.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                () = news => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Works until nothing more can be done: every view stands at the end of the log, is parked, or
+    /// is being worked on by somebody else.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        while self.step().await? {}
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.views.iter().map(|view| view.name()).collect()
+    }
+
+    /// Brings every view one batch further; whether any of them moved. A view that fails holds up
+    /// no other; its failure is told when nothing moves any more.
+    async fn step(&self) -> Result<bool, Error> {
+        let standing = self.standing().await?;
+        let mut results = vec![];
+        for (after, views) in standing {
+            let batch = Batch::read(&*self.log, after, self.batch).await?;
+            if let Some(batch) = batch {
+                results.extend(self.take_in(&batch, &views).await);
+            }
+        }
+        if results.iter().any(|result| matches!(result, Ok(true))) {
+            return Ok(true);
+        }
+        results.into_iter().try_fold(false, |moved, result| Ok(moved || result?))
+    }
+
+    /// The views that run, by the position at which they stand.
+    async fn standing(&self) -> Result<BTreeMap<Position, Vec<&'static dyn Projection>>, Error> {
+        let names = self.names();
+        let mut known = checkpoint::known(&self.pool, &names).await?;
+        if known.len() < names.len() {
+            checkpoint::begin(&self.pool, &names).await?;
+            known = checkpoint::known(&self.pool, &names).await?;
+        }
+        let mut standing = BTreeMap::<_, Vec<_>>::new();
+        for view in &self.views {
+            if let Some((position, true)) = known.get(view.name()) {
+                standing.entry(*position).or_default().push(*view);
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Gives a batch to all views that stand before it; which of them moved.
+    async fn take_in(
+        &self,
+        batch: &Batch,
+        views: &[&'static dyn Projection],
+    ) -> Vec<Result<bool, Error>> {
+        let shares = views.iter().map(|view| (*view, batch.share(*view, batch.after, batch.last)));
+        let (idle, busy): (Vec<_>, Vec<_>) =
+            shares.partition(|(_, share)| share.events.is_empty() && share.stop.is_none());
+        let mut results: Vec<_> = stream::iter(busy)
+            .map(|(view, share)| self.give(view, batch.after, share))
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        let idle: Vec<&str> = idle.iter().map(|(view, _)| view.name()).collect();
+        let passed = checkpoint::pass(&self.pool, &idle, batch.after, batch.last).await;
+        results.push(passed.map(|passed| passed > 0).map_err(Error::from));
+        results
+    }
+
+    /// Gives a view its share of a batch; whether it moved. An event that it cannot take in is
+    /// found by giving it one at a time.
+    async fn give(
+        &self,
+        view: &'static dyn Projection,
+        after: Position,
+        share: Share<'_>,
+    ) -> Result<bool, Error> {
+        match self.advance(view, after, &share).await {
+            Err(error) if is_lasting(&error) => {}
+            done => return Ok(done?),
+        }
+        let mut at = after;
+        for &seen in &share.events {
+            let one = Share { events: vec![seen], upto: seen.position, stop: None };
+            match self.advance(view, at, &one).await {
+                Ok(true) => at = seen.position,
+                Ok(false) => return Ok(at > after),
+                Err(error) if is_lasting(&error) => {
+                    let stop = Some(reason(seen.position, seen.id, &error));
+                    let nothing = Share { events: vec![], upto: seen.position - 1, stop };
+                    return Ok(self.advance(view, at, &nothing).await?);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let rest = Share { events: vec![], ..share };
+        Ok(self.advance(view, at, &rest).await? || at > after)
+    }
+
+    /// Commits a view's rows and checkpoint, unless somebody else has moved it or is about to;
+    /// whether that was done.
+    #[tracing::instrument(level = "debug", skip_all, fields(view = view.name(), upto = share.upto))]
+    async fn advance(
+        &self,
+        view: &'static dyn Projection,
+        after: Position,
+        share: &Share<'_>,
+    ) -> sqlx::Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        if !checkpoint::take(&mut tx, view.name(), after).await? {
+            return Ok(false);
+        }
+        // What a crash takes away is folded again: rows and checkpoint go together.
+        sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
+        apply(view, &mut tx, Schema::Live, &share.events).await?;
+        checkpoint::advance(&mut tx, view.name(), share.upto, share.stop.as_deref()).await?;
+        tx.commit().await?;
+        if let Some(reason) = &share.stop {
+            tracing::error!(view = view.name(), reason, "a read model is parked");
+        }
+        Ok(true)
+    }
+}
+
+/// Has a view take in events; a panic in it is an error like others.
+pub(crate) async fn apply(
+    view: &'static dyn Projection,
+    db: &mut PgConnection,
+    schema: Schema,
+    events: &[&Seen],
+) -> sqlx::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let applied = AssertUnwindSafe(view.apply(db, schema, events)).catch_unwind().await;
+    applied.unwrap_or_else(|_| Err(sqlx::Error::Decode("the fold panicked".into())))
+}
+
+/// Whether trying again gives the same error: the fault is in the data, not in the weather.
+fn is_lasting(error: &sqlx::Error) -> bool {
+    // Data exceptions, broken constraints, limits of the server (SQLSTATE classes).
+    let is_data = |code: &str| ["22", "23", "54"].iter().any(|class| code.starts_with(class));
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| is_data(&code))
+        || matches!(
+            error,
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)
+        )
+}

@@ -1,0 +1,172 @@
+//! What the tasks of executions did: one row per run of a task.
+
+use chrono::{DateTime, Utc};
+use domain::execution::{Event, Execution, Progress, Step};
+use domain::{Aggregate, Fact, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::FromRow;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::values::{integer, json, micros};
+use crate::{Reader, Seen, Table, View};
+
+/// One run of one task.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema, FromRow)]
+#[schema(as = ExecutionTask)]
+pub struct Task {
+    /// Its number: runs are counted over the whole execution in the order they began.
+    pub run: i32,
+    /// Name of the task.
+    pub name: String,
+    /// The task, as a JSON Pointer into the document.
+    pub task: String,
+    /// `running`, `completed`, `faulted`, `skipped`, `cancelled` or `retrying`.
+    pub status: String,
+    /// Which attempt, from 1; counted by the `try` that makes the attempts.
+    pub attempt: i64,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// What went in, unless it is large.
+    pub input: Option<Value>,
+    /// What came out, unless it is large.
+    pub output: Option<Value>,
+    /// What went wrong, as a problem detail (RFC 9457).
+    pub error: Option<Value>,
+}
+
+/// The runs of an execution, in order; the first 10,000.
+pub(crate) async fn of(reader: &mut Reader, execution: Uuid) -> sqlx::Result<Vec<Task>> {
+    let (db, tenant) = reader.parts();
+    let sql = "
+        SELECT run, name, task, status, attempt, started_at, ended_at,
+            input::json AS input, output::json AS output, error::json AS error
+        FROM rm.execution_tasks
+        WHERE tenant = $1 AND execution = $2
+        ORDER BY run
+        LIMIT 10000";
+    sqlx::query_as(sql).bind(tenant).bind(execution).fetch_all(db).await
+}
+
+/// Tenant, execution and run.
+type Key = (Uuid, Uuid, i32);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    task: String,
+    name: String,
+    status: String,
+    attempt: u32,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    input: Option<String>,
+    output: Option<String>,
+    error: Option<String>,
+}
+
+/// The view itself.
+#[derive(Debug)]
+pub(crate) struct Tasks;
+
+impl View for Tasks {
+    const TABLE: Table = Table { name: "execution_tasks", key: &["tenant", "execution", "run"] };
+    const FOLDS: &'static [&'static str] = &[Execution::NAME];
+    type Key = Key;
+    type Row = Row;
+
+    fn keys(seen: &Seen) -> Vec<Key> {
+        match &seen.fact {
+            Fact::Execution(Event::TurnTaken(turn)) => {
+                let tenant = seen.meta.tenant.as_uuid();
+                turn.steps.iter().map(|step| (tenant, seen.stream, integer(step.run))).collect()
+            }
+            // The turn before the end says what became of every task.
+            Fact::Execution(
+                Event::Started { .. }
+                | Event::Completed { .. }
+                | Event::Faulted { .. }
+                | Event::Cancelled { .. },
+            )
+            | Fact::Agent(_)
+            | Fact::ApiKey(_)
+            | Fact::Integration(_)
+            | Fact::Invocation(_)
+            | Fact::Notification(_)
+            | Fact::Prompt(_)
+            | Fact::Template(_)
+            | Fact::Webhook(_)
+            | Fact::Workflow(_) => vec![],
+        }
+    }
+
+    fn evolve((.., run): &Key, row: &mut Option<Row>, seen: &Seen) {
+        let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return };
+        for step in turn.steps.iter().filter(|step| integer(step.run) == *run) {
+            // A task that is skipped never starts.
+            row.get_or_insert_with(|| begun(step, seen)).note(&step.what, seen);
+        }
+    }
+}
+
+fn begun(step: &Step, seen: &Seen) -> Row {
+    Row {
+        task: step.task.clone(),
+        name: name(&step.task),
+        status: "running".to_owned(),
+        attempt: 1,
+        started_at: micros(seen.meta.at),
+        ended_at: None,
+        input: None,
+        output: None,
+        error: None,
+    }
+}
+
+impl Row {
+    fn note(&mut self, what: &Progress, seen: &Seen) {
+        match what {
+            Progress::Started { input } => self.input = input.as_ref().map(json),
+            Progress::Completed { output } => {
+                self.end("completed", seen);
+                self.output = output.as_ref().map(json);
+                self.error = None;
+            }
+            Progress::Faulted(error) => {
+                self.end("faulted", seen);
+                self.error = Some(json(error));
+            }
+            Progress::Retrying { error, attempt, at: _ } => {
+                "retrying".clone_into(&mut self.status);
+                self.attempt = *attempt;
+                self.error = Some(json(error));
+            }
+            Progress::Skipped => self.end("skipped", seen),
+            Progress::Cancelled => self.end("cancelled", seen),
+        }
+    }
+
+    fn end(&mut self, status: &str, seen: &Seen) {
+        status.clone_into(&mut self.status);
+        self.ended_at = Some(micros(seen.meta.at));
+    }
+}
+
+/// The name of a task: the last segment of its pointer (RFC 6901).
+fn name(pointer: &str) -> String {
+    let last = pointer.rsplit('/').next().unwrap_or_default();
+    last.replace("~1", "/").replace("~0", "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_called_by_the_last_segment_of_its_pointer() {
+        assert_eq!(name("/do/0/attempt/try/1/call~1me~0"), "call/me~");
+        assert_eq!(name(""), "");
+    }
+}

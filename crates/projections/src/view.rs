@@ -1,0 +1,160 @@
+//! What a read model is, and the list of all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::Fact;
+use eventstore::{Metadata, Position, Recorded, Version};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::storage::{self, Schema, Table};
+use crate::{
+    agents, api_keys, executions, integration_logs, integrations, invocations, notifications,
+    prompts, tasks, templates, usage, work, workflows,
+};
+
+/// A fact, where it was recorded and under which circumstances.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its place in the log.
+    pub position: Position,
+    /// The event's id.
+    pub id: Uuid,
+    /// The stream it belongs to.
+    pub stream: Uuid,
+    /// Its place in its stream.
+    pub version: Version,
+    /// Its circumstances.
+    pub meta: Metadata,
+    /// What happened.
+    pub fact: Fact,
+}
+
+impl Seen {
+    /// The event as views see it.
+    pub(crate) fn of(row: &Recorded) -> Result<Self, eventstore::Error> {
+        Ok(Self {
+            position: row.position,
+            id: row.id,
+            stream: row.stream,
+            version: row.version,
+            meta: row.meta.clone(),
+            fact: eventstore::fact(row)?,
+        })
+    }
+}
+
+/// A read model of one table, whose rows are folds of the events that share a key.
+///
+/// `keys` and `evolve` are pure: no clock, no chance, no floating-point sums. Replaying the log
+/// must give the same bytes, in batches of any size.
+pub trait View: Send + Sync + 'static {
+    /// Its table; the checkpoint has the same name.
+    const TABLE: Table;
+    /// Categories of the streams it folds: what happens in others does not concern it, not even
+    /// when it cannot be read.
+    const FOLDS: &'static [&'static str];
+    /// What tells rows apart: a tuple with one member for each key column, the tenant first.
+    type Key: Ord + Clone + Serialize + DeserializeOwned + Send + Sync;
+    /// The other columns, one field each.
+    type Row: Serialize + DeserializeOwned + Send + Sync;
+
+    /// The rows that `seen` concerns; an event may concern several.
+    fn keys(seen: &Seen) -> Vec<Self::Key>;
+
+    /// Notes `seen` in one of its rows; `None` is a row that is not there.
+    fn evolve(key: &Self::Key, row: &mut Option<Self::Row>, seen: &Seen);
+}
+
+/// A read model as the runner sees it: something with a checkpoint that takes in events.
+#[async_trait]
+pub trait Projection: Send + Sync {
+    /// Name of its checkpoint.
+    fn name(&self) -> &'static str;
+
+    /// Its tables.
+    fn tables(&self) -> &'static [Table];
+
+    /// Categories of the streams it folds.
+    fn folds(&self) -> &'static [&'static str];
+
+    /// Whether an event changes any of its rows.
+    fn concerns(&self, seen: &Seen) -> bool;
+
+    /// Takes in events that come next, in order, in the caller's transaction.
+    async fn apply(
+        &self,
+        db: &mut PgConnection,
+        schema: Schema,
+        events: &[&Seen],
+    ) -> sqlx::Result<()>;
+}
+
+#[async_trait]
+impl<V: View> Projection for V {
+    fn name(&self) -> &'static str {
+        V::TABLE.name
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        const { &[V::TABLE] }
+    }
+
+    fn folds(&self) -> &'static [&'static str] {
+        V::FOLDS
+    }
+
+    fn concerns(&self, seen: &Seen) -> bool {
+        !V::keys(seen).is_empty()
+    }
+
+    async fn apply(
+        &self,
+        db: &mut PgConnection,
+        schema: Schema,
+        events: &[&Seen],
+    ) -> sqlx::Result<()> {
+        let mut by_key = BTreeMap::<V::Key, Vec<&Seen>>::new();
+        for &seen in events {
+            // The same row more than once is the same row.
+            for key in V::keys(seen).into_iter().collect::<BTreeSet<_>>() {
+                by_key.entry(key).or_default().push(seen);
+            }
+        }
+        let mut rows = storage::fetch(db, schema, &V::TABLE, by_key.keys()).await?;
+        let mut folded = BTreeMap::new();
+        for (key, news) in by_key {
+            let mut row = rows.remove(&key);
+            for seen in news {
+                V::evolve(&key, &mut row, seen);
+            }
+            folded.insert(key, row);
+        }
+        storage::save(db, schema, &V::TABLE, &folded).await
+    }
+}
+
+/// Every read model. The workers' comes first, because executions wait for it.
+#[must_use]
+pub fn all_views() -> &'static [&'static dyn Projection] {
+    &[
+        &work::Work,
+        &executions::Executions,
+        &tasks::Tasks,
+        &workflows::Workflows,
+        &workflows::Versions,
+        &agents::Agents,
+        &invocations::Invocations,
+        &prompts::Prompts,
+        &prompts::Versions,
+        &integrations::Integrations,
+        &integration_logs::IntegrationLogs,
+        &notifications::Notifications,
+        &templates::Templates,
+        &api_keys::ApiKeys,
+        &usage::Usage,
+    ]
+}
