@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{Id, Tenant};
 use sqlx::{PgPool, Postgres};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use self::bell::Bell;
@@ -31,11 +31,16 @@ const LOG: i16 = 1;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(100), Duration::from_millis(500)];
 
+/// How many appends of one process are under way at once. The log takes one at a time: a second one
+/// is at hand when the first is done, and more would only hold connections and jostle for the lock.
+const UNDER_WAY: usize = 2;
+
 /// The event store in Postgres.
 #[derive(Debug)]
 pub struct PgEventStore {
     pool: PgPool,
     bell: Bell,
+    turns: Semaphore,
 }
 
 impl PgEventStore {
@@ -43,7 +48,7 @@ impl PgEventStore {
     /// ends with it.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { bell: Bell::new(pool.clone()), pool }
+        Self { bell: Bell::new(pool.clone()), pool, turns: Semaphore::new(UNDER_WAY) }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -101,7 +106,10 @@ impl EventStore for PgEventStore {
     async fn append(&self, append: Append) -> Result<Appended, Error> {
         judge::check(&append)?;
         let call = Call::new(&append);
-        match retrying(|| call.run(&self.pool)).await? {
+        let turn = self.turns.acquire().await.expect("turns are never closed");
+        let outcome = retrying(|| call.run(&self.pool)).await?;
+        drop(turn);
+        match outcome {
             Outcome::Appended(done) => {
                 self.bell.ring(done.position);
                 Ok(done)

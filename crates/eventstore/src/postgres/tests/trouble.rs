@@ -1,11 +1,8 @@
 //! Lost connections, lost answers, contention: each append happens once.
 
-use std::sync::Arc;
-
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::super::call::{Call, Outcome};
@@ -24,7 +21,7 @@ async fn cut(connection: &mut PgConnection) -> i64 {
     cut.fetch_one(connection).await.expect("a superuser may")
 }
 
-async fn write(store: Arc<PgEventStore>, writer: u128) -> Vec<Appended> {
+async fn write(store: &PgEventStore, writer: u128) -> Vec<Appended> {
     let mut done = vec![];
     for nth in 0..APPENDS {
         let first = 1_000 * (writer + 1) + 10 * nth;
@@ -43,18 +40,18 @@ async fn every_append_happens_once_though_connections_are_cut(
 ) {
     let mut killer = PgConnection::connect_with(&options).await.expect("connects");
     let pool = pool_options.connect_with(options).await.expect("connects");
-    let store = Arc::new(PgEventStore::new(pool.clone()));
+    let store = PgEventStore::new(pool.clone());
     let mut head = store.watch();
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        writers.spawn(write(Arc::clone(&store), writer));
-    }
-    for cut_at in [30, 90, 150, 210] {
-        head.wait_for(|head| *head >= cut_at).await.expect("goes on");
-        assert!(cut(&mut killer).await > 0, "there was something to cut");
-    }
+    let writing = join_all((0..WRITERS).map(|writer| write(&store, writer)));
+    let cutting = async {
+        for cut_at in [30, 90, 150, 210] {
+            head.wait_for(|head| *head >= cut_at).await.expect("goes on");
+            assert!(cut(&mut killer).await > 0, "there was something to cut");
+        }
+    };
+    let (done, ()) = join(writing, cutting).await;
     let mut last: Vec<Position> =
-        writers.join_all().await.concat().into_iter().map(|done| done.position).collect();
+        done.concat().into_iter().map(|done: Appended| done.position).collect();
     last.sort_unstable();
 
     let total = Position::try_from(WRITERS * APPENDS * 3).unwrap();
