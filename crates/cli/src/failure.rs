@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// Somebody else is at it.
+    #[error("{0}")]
+    Conflict(String),
     /// The API said no.
     #[error("{}", .0.in_words())]
     Refused(Box<Problem>),
@@ -60,6 +63,7 @@ impl Failure {
             Self::NoReader => 0,
             Self::Usage(_) | Self::Faults(_) => 2,
             Self::NotFound(_) => 3,
+            Self::Conflict(_) => 5,
             Self::Refused(problem) => of_status(problem.status),
             Self::Verification(_) => 8,
             Self::TimedOut(_) => 9,
@@ -87,6 +91,7 @@ impl Failure {
             Self::Faults(faults) => faults.iter().map(FileFault::as_json).collect(),
             Self::Usage(_)
             | Self::NotFound(_)
+            | Self::Conflict(_)
             | Self::Verification(_)
             | Self::TimedOut(_)
             | Self::RunFailed(_)
@@ -99,6 +104,7 @@ impl Failure {
             Self::Faults(faults) => format!("{} found", count(faults.len(), "fault")),
             Self::Usage(_)
             | Self::NotFound(_)
+            | Self::Conflict(_)
             | Self::Verification(_)
             | Self::TimedOut(_)
             | Self::RunFailed(_)
@@ -114,6 +120,7 @@ impl Failure {
             Self::Usage(_) => "usage",
             Self::Faults(_) => "invalid",
             Self::NotFound(_) => "not_found",
+            Self::Conflict(_) => "conflict",
             Self::Refused(problem) => &problem.code,
             Self::Verification(_) => "verification_failed",
             Self::TimedOut(_) => "timed_out",

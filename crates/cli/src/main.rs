@@ -84,7 +84,7 @@ async fn carry_out(
         Command::Check(_) => commands::check(context).await,
         Command::Workflow(command) => commands::workflow(context, command).await,
         Command::Execution(command) => commands::execution(context, command).await,
-        Command::Replay(_) => Err(Failure::Interrupted),
+        Command::Replay(what) => commands::replay(context, &what).await,
         Command::Audit(command) => commands::audit(context, command).await,
         Command::Openapi => commands::openapi(),
         Command::Completions { shell } => {

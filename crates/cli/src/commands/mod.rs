@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod execution;
 mod migrate;
+mod replay;
 mod resource;
 mod validate;
 mod watch;
@@ -23,6 +24,7 @@ use crate::output::Output;
 
 pub(crate) use check::check;
 pub(crate) use migrate::migrate;
+pub(crate) use replay::replay;
 
 /// What commands know of their surroundings.
 #[derive(Clone)]

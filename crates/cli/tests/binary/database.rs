@@ -144,6 +144,35 @@ async fn a_reader_that_has_seen_enough_is_no_failure(pool: PgPool) {
     assert_eq!(err, "");
 }
 
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn read_models_are_rebuilt_from_the_log_and_proved_to_be_what_it_says(pool: PgPool) {
+    fill(&pool, 1).await;
+    let url = url_of(&pool).await;
+    let verify = ["replay", "--verify", "--database-url", &url];
+    run(&["replay", "--database-url", &url]).expect(0);
+    let report = run(&[&verify[..], &["-o", "json"]].concat()).expect(0).json();
+    let of = |name: &str| {
+        let items = report["items"].as_array().unwrap();
+        items.iter().find(|item| item["projection"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        (&of("api_keys")["rows"], &of("api_keys")["result"]),
+        (&1.into(), &"identical".into())
+    );
+
+    let forged = "UPDATE rm.api_keys SET name = name || 'x'";
+    assert_eq!(sqlx::query(forged).execute(&pool).await.unwrap().rows_affected(), 1);
+    let ended = run(&verify).expect(8);
+    assert!(ended.out.contains("different"), "{ended:?}");
+    assert!(ended.err.contains(&uuid::Uuid::from_u128(4).to_string()), "no row named: {ended:?}");
+    assert!(ended.err.contains("1x"), "{ended:?}");
+
+    run(&["replay", "--projection", "api_keys", "--database-url", &url]).expect(0);
+    run(&verify).expect(0);
+    let unknown = run(&["replay", "--projection", "x", "--database-url", &url]).expect(2);
+    assert!(unknown.err.contains('x'), "{unknown:?}");
+}
+
 #[test]
 fn positions_that_make_no_sense_are_refused() {
     for range in [["--from", "0"], ["--to", "0"]] {
