@@ -1,5 +1,6 @@
 //! The log on a real Postgres: what the conformance suite cannot see.
 
+mod agreement;
 mod integrity;
 mod rights;
 mod trouble;

@@ -1,0 +1,117 @@
+//! Postgres and memory agree, whatever is asked of them, and the log stays whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{PgEventStore, append, part, stream};
+use crate::{
+    Append, Appended, CommandKey, Error, EventStore, Expected, MemoryEventStore, Recorded, Reply,
+    StreamAppend,
+};
+
+const HISTORIES: u128 = 60;
+
+/// What is asked: something new, or the same as before.
+#[derive(Debug, Clone)]
+enum Asked {
+    New { parts: BTreeMap<u128, (Expected, u128)>, key: Option<(u8, u8)> },
+    Again(prop::sample::Index),
+}
+
+fn expected() -> impl Strategy<Value = Expected> {
+    prop_oneof![
+        Just(Expected::Any),
+        Just(Expected::None),
+        Just(Expected::Exists),
+        (0..5_i64).prop_map(Expected::At),
+    ]
+}
+
+/// Up to three of three streams, up to three events for each; keys that are often used before.
+fn asked() -> impl Strategy<Value = Asked> {
+    let parts = prop::collection::btree_map(0..3_u128, (expected(), 0..4_u128), 0..3);
+    let key = prop::option::weighted(0.3, (0..3_u8, 0..2_u8));
+    prop_oneof![
+        3 => (parts, key).prop_map(|(parts, key)| Asked::New { parts, key }),
+        1 => any::<prop::sample::Index>().prop_map(Asked::Again),
+    ]
+}
+
+/// The appends of a history; ids of streams, events and keys are its own.
+fn appends(history: u128, asked: Vec<Asked>) -> Vec<Append> {
+    let mut appends: Vec<Append> = vec![];
+    for asked in asked {
+        let next = match asked {
+            Asked::Again(_) if appends.is_empty() => continue,
+            Asked::Again(index) => index.get(&appends).clone(),
+            Asked::New { parts, key } => {
+                let first = 1_000_000 * (history + 1) + 1_000 * appends.len() as u128;
+                let part = |(id, (expected, count)): (u128, (Expected, u128))| -> StreamAppend {
+                    let from = first + 100 * id;
+                    part(stream(10 * history + id), expected, from..from + count)
+                };
+                let reply = key.map(|(key, fingerprint)| reply(history, key, fingerprint));
+                Append { reply, ..append(parts.into_iter().map(part)) }
+            }
+        };
+        appends.push(next);
+    }
+    appends
+}
+
+fn reply(history: u128, key: u8, fingerprint: u8) -> (CommandKey, Reply) {
+    let key = CommandKey {
+        principal: Uuid::from_u128(history),
+        key: format!("key {key}"),
+        fingerprint: [fingerprint; 32],
+    };
+    (key, Reply { status: 201, location: None, body: format!("{fingerprint}") })
+}
+
+fn outcome(outcome: &Result<Appended, Error>) -> String {
+    format!("{outcome:?}")
+}
+
+/// Positions and the versions of each stream count from 1, and no event is there twice.
+fn assert_whole(log: &[Recorded]) {
+    let mut versions: BTreeMap<Uuid, i64> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for (position, row) in (1..).zip(log) {
+        let version = versions.entry(row.stream).or_default();
+        *version += 1;
+        assert_eq!((row.position, row.version), (position, *version));
+        assert!(ids.insert(row.id), "{} is there twice", row.id);
+    }
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn postgres_and_memory_give_the_same_answers(pool: PgPool) {
+    let (postgres, memory) = (PgEventStore::new(pool), MemoryEventStore::default());
+    let mut runner = TestRunner::deterministic();
+    let strategy = prop::collection::vec(asked(), 1..14);
+    let (mut stored, mut refused) = (0, 0);
+    for history in 0..HISTORIES {
+        let asked = strategy.new_tree(&mut runner).expect("generates").current();
+        for append in appends(history, asked) {
+            let real = postgres.append(append.clone()).await;
+            *(if real.is_ok() { &mut stored } else { &mut refused }) += 1;
+            let simulated = memory.append(append.clone()).await;
+            assert_eq!(outcome(&real), outcome(&simulated), "{append:#?}");
+            if let Some((key, _)) = append.reply {
+                let (tenant, principal) = (append.meta.tenant, key.principal);
+                let real = postgres.answered(tenant, principal, &key.key).await;
+                let simulated = memory.answered(tenant, principal, &key.key).await;
+                assert_eq!(real.expect("asks"), simulated.expect("asks"));
+            }
+        }
+    }
+    assert!(stored > 50 && refused > 50, "{stored} stored, {refused} refused");
+    let log = postgres.read(0, 100_000).await.expect("reads");
+    assert_whole(&log);
+    assert_eq!(format!("{log:?}"), format!("{:?}", memory.read(0, 100_000).await.expect("reads")));
+}
