@@ -1,1 +1,78 @@
-//! api.
+//! The HTTP face: commands in, views out.
+//!
+//! `commands/` changes things and reads no read model to decide; `queries/` reads and never
+//! touches the log, but for the endpoints whose subject is the log itself. They use different
+//! database roles.
+
+mod caller;
+mod command;
+mod commands;
+mod docs;
+mod gateway;
+mod json;
+mod problem;
+mod problems;
+mod queries;
+mod query;
+
+use std::sync::Arc;
+
+use axum::Router;
+use connectors::egress::Egress;
+use connectors::models::Models;
+use connectors::vault::Vault;
+use eventstore::{Clock, EventStore, Plans};
+use sqlx::PgPool;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use docs::Security;
+pub use problem::Problem;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// The log, through the command role.
+    pub log: Arc<dyn EventStore>,
+    /// Published workflows, compiled.
+    pub plans: Arc<Plans>,
+    /// The read models, through the query role.
+    pub views: PgPool,
+    /// What time it is, and new ids.
+    pub clock: Clock,
+    /// Where secrets go; only references to them enter the log.
+    pub vault: Arc<Vault>,
+    /// The one way out, for trying integrations.
+    pub egress: Arc<Egress>,
+    /// The configured providers.
+    pub models: Arc<Models>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Everstep",
+        description = "Runs AI workflows on one verifiable log.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&Security)
+)]
+struct Description;
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .nest("/api/v1", commands::router().merge(queries::router()))
+}
+
+/// The whole API.
+pub fn router(app: App) -> Router {
+    let (routes, description) = routes().split_for_parts();
+    let routes = routes.merge(docs::router(&description)).with_state(app.clone());
+    gateway::wrap(routes, app)
+}
+
+/// The API's description (`OpenAPI` 3.1), as served at `/openapi.json`.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}

@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod egress;
+pub mod integrations;
 pub mod models;
 pub mod vault;
 

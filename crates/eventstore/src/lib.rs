@@ -4,6 +4,7 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+mod clock;
 mod cloudevent;
 mod codec;
 pub mod conformance;
@@ -13,15 +14,20 @@ mod execute;
 mod golden;
 mod judge;
 mod memory;
+mod pin;
+mod plans;
 mod port;
 mod postgres;
 
+pub use clock::Clock;
 pub use cloudevent::CloudEvent;
 pub use codec::{drafts, fact};
 pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, migrate};
 pub use execute::{ExecuteError, Executed, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
 pub use memory::MemoryEventStore;
+pub use pin::pin_invocation;
+pub use plans::{PlanError, Plans};
 pub use port::{
     Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Metadata, Position,
     Recorded, Reply, StreamAppend, StreamId, Version,

@@ -1,1 +1,68 @@
-//! workers.
+//! Loops that never stop: the engine, the projector, the policies, the notifier.
+//!
+//! Each of them may run in any number of processes. What is to be done is read from the log and
+//! from the `work` read model; what was done is written to the log. A loop that fails says so and
+//! goes on; a process that dies is replaced by any other.
+
+mod agenda;
+mod agents;
+mod calls;
+mod carry;
+mod desk;
+mod http;
+mod leases;
+mod notifier;
+mod react;
+mod supervise;
+
+use std::sync::Arc;
+
+use connectors::channels::email::Email;
+use connectors::egress::Egress;
+use connectors::models::Models;
+use connectors::vault::Vault;
+use eventstore::{Clock, EventStore, PlanError, Plans};
+use sqlx::PgPool;
+
+pub use supervise::{Options, run};
+
+/// What the loops share.
+pub struct Deps {
+    /// The log.
+    pub log: Arc<dyn EventStore>,
+    /// Published workflows, compiled.
+    pub plans: Arc<Plans>,
+    /// The database, through the worker role.
+    pub pool: PgPool,
+    /// What time it is, and new ids.
+    pub clock: Clock,
+    /// The one way out.
+    pub egress: Arc<Egress>,
+    /// The configured providers.
+    pub models: Arc<Models>,
+    /// Secrets of integrations.
+    pub vault: Arc<Vault>,
+    /// How e-mail goes out.
+    pub email: Arc<dyn Email>,
+    /// The sender of e-mail.
+    pub mail_from: String,
+}
+
+/// Why a piece of work was not done; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Log(#[from] eventstore::Error),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Projection(#[from] projections::Error),
+    #[error("the command was not taken: {0}")]
+    Command(String),
+    #[error("it panicked: {0}")]
+    Panicked(String),
+    #[error("it is of an unknown category: {0}")]
+    Category(String),
+}

@@ -1,0 +1,292 @@
+//! What all commands have in common: who, with which body, under which conditions; and how they
+//! are answered.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::{Aggregate, Fault, Id, Tenant};
+use eventstore::{
+    Answered, CommandKey, ExecuteError, Executed, Keyed, Position, Reply, Request, Version,
+    execute, load,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::gateway::BODY_LIMIT;
+use crate::{App, Problem, json};
+
+/// The longest `Idempotency-Key`, in characters.
+const KEY_LIMIT: usize = 255;
+
+/// A command as it came in.
+pub(crate) struct Command<B> {
+    pub(crate) caller: Caller,
+    /// The version the caller insists on (`If-Match`).
+    pub(crate) if_match: Option<Version>,
+    /// The key under which the answer is kept (`Idempotency-Key`).
+    pub(crate) key: Option<CommandKey>,
+    pub(crate) body: B,
+}
+
+/// A body of a certain form.
+pub(crate) trait Payload: Sized {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, Problem>;
+}
+
+/// A JSON body.
+pub(crate) struct Json<T>(pub(crate) T);
+
+/// A JSON body with a name besides the settings: two types, neither of which takes fields that it
+/// does not know.
+pub(crate) struct NamedJson<T> {
+    pub(crate) name: String,
+    pub(crate) settings: T,
+}
+
+/// No body, or one that is not looked at.
+pub(crate) struct Nothing;
+
+/// A workflow document: YAML or JSON, as the author wrote it.
+pub(crate) struct Document(pub(crate) String);
+
+impl<T: DeserializeOwned> Payload for Json<T> {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, Problem> {
+        json_body(headers, bytes).and_then(|value| json::typed(value).map_err(refused)).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> Payload for NamedJson<T> {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, Problem> {
+        let mut value = json_body(headers, bytes)?;
+        let name = match value.as_object_mut().and_then(|members| members.remove("name")) {
+            Some(Value::String(name)) => name,
+            Some(_) => return Err(refused(Fault::new("/name", "wrong_type", "a name is text"))),
+            None => {
+                return Err(refused(Fault::new("", "missing_field", "missing field `name`")));
+            }
+        };
+        Ok(Self { name, settings: json::typed(value).map_err(refused)? })
+    }
+}
+
+fn json_body(headers: &HeaderMap, bytes: &Bytes) -> Result<Value, Problem> {
+    media_type(headers, &["application/json"])?;
+    // Nothing at all is an empty object: every member of it may be left out or is missed.
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    json::read(text).map_err(refused)
+}
+
+fn refused(fault: Fault) -> Problem {
+    if fault.code == "malformed_json" {
+        return Problem::malformed(fault);
+    }
+    Problem::invalid("request_invalid", vec![fault])
+}
+
+impl Payload for Nothing {
+    fn read(_: &HeaderMap, _: &Bytes) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+impl Payload for Document {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, Problem> {
+        let kinds = ["application/yaml", "text/yaml", "application/x-yaml", "application/json"];
+        media_type(headers, &kinds)?;
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            Problem::malformed(Fault::new(
+                "",
+                "not_utf8",
+                format!("the document is not UTF-8: {error}"),
+            ))
+        })?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Refuses a body of another type; a body without a type is taken at its word.
+fn media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if allowed.iter().any(|allowed| kind.eq_ignore_ascii_case(allowed)) {
+        return Ok(());
+    }
+    let detail = format!("send {} instead of `{kind}`", allowed.join(" or "));
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+}
+
+impl<B: Payload> FromRequest<App> for Command<B> {
+    type Rejection = Problem;
+
+    async fn from_request(request: HttpRequest, app: &App) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, app).await?;
+        let bytes = read_body(body, BODY_LIMIT).await?;
+        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+        let key = key(&parts.headers)?.map(|key| {
+            let mut hash = Sha256::new();
+            for part in [parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &bytes] {
+                hash.update(part);
+            }
+            CommandKey {
+                principal: caller.key,
+                key: format!("{} {} {key}", parts.method, parts.uri.path()),
+                fingerprint: hash.finalize().into(),
+            }
+        });
+        let if_match = if_match(&parts.headers)?;
+        Ok(Self { caller, if_match, key, body: B::read(&parts.headers, &bytes)? })
+    }
+}
+
+/// The whole body, if it is not longer than allowed.
+pub(crate) async fn read_body(body: axum::body::Body, limit: usize) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, limit).await.map_err(|_| {
+        let detail = format!("the body is longer than {limit} bytes, or was cut off");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
+    })
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    // The draft has it in quotes (RFC 8941 string); most clients leave them out.
+    let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
+    if text.is_empty() || text.chars().count() > KEY_LIMIT {
+        let detail = format!("Idempotency-Key must have 1 to {KEY_LIMIT} visible ASCII characters");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_invalid", detail));
+    }
+    Ok(Some(text))
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<Version>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
+    text.parse().map(Some).map_err(|_| {
+        let detail = "If-Match must be the ETag of the last answer, such as \"3\"";
+        Problem::new(StatusCode::BAD_REQUEST, "if_match_invalid", detail)
+    })
+}
+
+impl<B> Command<B> {
+    /// The version that a change must name.
+    pub(crate) fn precondition(&self) -> Result<Version, Problem> {
+        self.if_match.ok_or_else(|| {
+            let detail =
+                "name the version you are changing: If-Match with the ETag of the last answer";
+            Problem::new(StatusCode::PRECONDITION_REQUIRED, "precondition_required", detail)
+        })
+    }
+
+    /// Gives a command to an aggregate and answers with what `view` makes of its new state.
+    pub(crate) async fn execute<A: Aggregate, V: Serialize>(
+        &self,
+        app: &App,
+        id: Id<A>,
+        command: &A::Command,
+        answer: Answer<'_, A, V>,
+    ) -> Result<Done, Problem> {
+        let reply = |state: &A| Reply {
+            status: answer.status.as_u16(),
+            location: answer.location.clone(),
+            body: serde_json::to_string(&(answer.view)(state)).unwrap_or_default(),
+        };
+        let request = Request {
+            meta: self.caller.meta(&app.clock),
+            if_match: self.if_match,
+            reply: self.key.clone().map(|key| Keyed { key, reply: &reply }),
+        };
+        match execute(&*app.log, id, command, &request).await {
+            Ok(Executed { state, version, position, changed: _ }) => {
+                Ok(Done { reply: reply(&state), version, position, replayed: false })
+            }
+            Err(ExecuteError::Replayed(Answered { reply, position, version, .. })) => {
+                Ok(Done { reply, version, position, replayed: true })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How a command is answered when it was carried out.
+pub(crate) struct Answer<'a, A, V> {
+    pub(crate) status: StatusCode,
+    /// Where the thing that was made is found.
+    pub(crate) location: Option<String>,
+    /// The body.
+    pub(crate) view: &'a (dyn Fn(&A) -> V + Send + Sync),
+}
+
+/// A command that was carried out, now or when it was first sent.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) reply: Reply,
+    pub(crate) version: Version,
+    pub(crate) position: Position,
+    pub(crate) replayed: bool,
+}
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.reply.status).unwrap_or(StatusCode::OK);
+        let mut response = if status == StatusCode::NO_CONTENT {
+            status.into_response()
+        } else {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            (status, kind, self.reply.body).into_response()
+        };
+        let headers = response.headers_mut();
+        set(headers, "etag", &format!("\"{}\"", self.version));
+        set(headers, "x-position", &self.position.to_string());
+        if let Some(location) = &self.reply.location {
+            set(headers, "location", location);
+        }
+        if self.replayed {
+            set(headers, "idempotency-replayed", "true");
+        }
+        response
+    }
+}
+
+/// Sets a header field; what is no valid value is left out.
+pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Reads an id from a path: what is no UUID names nothing.
+pub(crate) fn id<T>(text: &str, code: &'static str, what: &str) -> Result<Id<T>, Problem> {
+    Uuid::parse_str(text).map(Id::from_uuid).map_err(|_| Problem::not_found(code, what))
+}
+
+/// Waits until an aggregate is as wanted: its state and the position of the log by then, or
+/// nothing if that takes longer.
+pub(crate) async fn until<A: Aggregate>(
+    app: &App,
+    tenant: Id<Tenant>,
+    id: Id<A>,
+    most: Duration,
+    wanted: &(dyn Fn(&A) -> bool + Send + Sync),
+) -> Result<Option<(A, Position)>, Problem> {
+    let deadline = Instant::now() + most;
+    let mut head = app.log.watch();
+    loop {
+        head.mark_unchanged();
+        let (state, _) = load::<A>(&*app.log, tenant, id).await?;
+        if wanted(&state) {
+            return Ok(Some((state, app.log.head().await?)));
+        }
+        match timeout_at(deadline, head.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Commands on executions.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use domain::Id;
+use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
+use domain::workflow::Workflow;
+use eventstore::load;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::command::{Answer, Command, Json, id, until};
+use crate::query::{Parameters, Wait, parse_wait};
+use crate::{App, Problem, queries};
+
+/// What an execution is started with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Execute {
+    /// The workflow's input.
+    #[serde(default)]
+    #[schema(value_type = Object, nullable)]
+    input: Value,
+    /// The version to run, as the document calls it; the newest if none.
+    version: Option<String>,
+}
+
+/// An execution that was accepted.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct Accepted {
+    /// The execution.
+    id: Uuid,
+    /// The workflow it runs.
+    workflow_id: Uuid,
+    /// Where it stands.
+    status: String,
+}
+
+/// Why an execution is stopped.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancel {
+    /// Why, in your own words.
+    #[serde(default)]
+    reason: String,
+}
+
+/// Start an execution.
+///
+/// It is pinned to one version of the workflow. Without `wait` the answer comes as soon as the
+/// start is in the log; with it, the answer is the whole execution if it ends in time.
+#[utoipa::path(
+    post, path = "/workflows/{workflow}/execute", tag = "workflows", operation_id = "execute_workflow",
+    params(("workflow" = Uuid, Path), Wait), request_body = Execute,
+    responses(
+        (status = 200, description = "It ended in time: the whole execution", body = queries::ExecutionView),
+        (status = 202, description = "It was started", body = Accepted),
+        (status = "4XX", description = "A problem", body = Problem),
+    ),
+)]
+pub(super) async fn execute(
+    State(app): State<App>,
+    Path(workflow): Path<String>,
+    Parameters(Wait { wait }): Parameters<Wait>,
+    command: Command<Json<Execute>>,
+) -> Result<Response, Problem> {
+    let workflow: Id<Workflow> = id(&workflow, "workflow_not_found", "workflow")?;
+    let wait = wait.as_deref().map(parse_wait).transpose()?;
+    let Json(Execute { input, version }) = &command.body;
+    let tenant = command.caller.tenant;
+    let published = app.plans.published(&*app.log, tenant, workflow, version.as_deref()).await;
+    let (revision, plan) = published?;
+    let execution: Id<Execution> = Id::from_uuid(app.clock.id());
+    let start = execution::Command::Start(Box::new(NewExecution {
+        id: execution,
+        workflow,
+        revision,
+        plan,
+        input: input.clone(),
+        trigger: Trigger::Api,
+    }));
+    let view = |state: &Execution| Accepted {
+        id: execution.as_uuid(),
+        workflow_id: workflow.as_uuid(),
+        status: status(state.phase()).to_owned(),
+    };
+    let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
+    let answer = Answer { status: StatusCode::ACCEPTED, location, view: &view };
+    let done = command.execute(&app, execution, &start, answer).await?;
+    let Some(wait) = wait else { return Ok(done.into_response()) };
+    // A repeated command is answered with the execution that the first one started.
+    let accepted = serde_json::from_str::<Accepted>(&done.reply.body);
+    let execution = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
+    match until(&app, tenant, execution, wait, &Execution::is_over).await? {
+        Some((_, position)) => {
+            let seen = queries::execution_at(&app, tenant, workflow, execution, position).await?;
+            Ok(([("x-position", position.to_string())], axum::Json(seen)).into_response())
+        }
+        None => Ok(done.into_response()),
+    }
+}
+
+/// Cancel an execution.
+///
+/// Every branch stops at once; answers of calls that are under way are ignored.
+#[utoipa::path(
+    post, path = "/workflows/{workflow}/executions/{execution}/cancel", tag = "workflows",
+    operation_id = "cancel_execution",
+    params(("workflow" = Uuid, Path), ("execution" = Uuid, Path)), request_body = Cancel,
+    responses(
+        (status = 202, description = "It is cancelled", body = Accepted),
+        (status = "4XX", description = "A problem", body = Problem),
+    ),
+)]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Path((workflow, execution)): Path<(String, String)>,
+    command: Command<Json<Cancel>>,
+) -> Result<Response, Problem> {
+    let missing = ("execution_not_found", "execution");
+    let workflow: Id<Workflow> = id(&workflow, missing.0, missing.1)?;
+    let execution: Id<Execution> = id(&execution, missing.0, missing.1)?;
+    let (state, _) = load::<Execution>(&*app.log, command.caller.tenant, execution).await?;
+    if state.pinned().is_none_or(|(pinned, _)| pinned != workflow) {
+        return Err(Problem::not_found(missing.0, missing.1));
+    }
+    let Json(Cancel { reason }) = &command.body;
+    let cancel = execution::Command::Cancel { by: command.caller.actor(), reason: reason.clone() };
+    let view = |state: &Execution| Accepted {
+        id: execution.as_uuid(),
+        workflow_id: workflow.as_uuid(),
+        status: status(state.phase()).to_owned(),
+    };
+    let answer = Answer { status: StatusCode::ACCEPTED, location: None, view: &view };
+    Ok(command.execute(&app, execution, &cancel, answer).await?.into_response())
+}
+
+fn status(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Unborn | Phase::Running => "running",
+        Phase::Completed(_) => "completed",
+        Phase::Faulted(_) => "faulted",
+        Phase::Cancelled => "cancelled",
+    }
+}

@@ -1,0 +1,99 @@
+//! What every request passes through before a handler sees it, and every answer on its way out.
+
+use std::any::Any;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+use crate::{App, Problem};
+
+/// The largest body that is read, in bytes.
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The longest request target that is taken, in bytes.
+const URI_LIMIT: usize = 8 * 1024;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: in every event it causes, in its answer, in the server's own log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestId(pub(crate) Uuid);
+
+/// Puts the layers around the routes.
+pub(crate) fn wrap(routes: Router, app: App) -> Router {
+    routes
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_that_way)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(bounded))
+        .layer(from_fn_with_state(app, identified))
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}", uri.path()))
+}
+
+async fn not_that_way(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Problem::internal(&std::io::Error::other(format!("a handler panicked: {text}"))).into_response()
+}
+
+/// Refuses what is too long or packed before anything reads it.
+async fn bounded(request: Request, next: Next) -> Response {
+    let uri = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if uri > URI_LIMIT {
+        let detail = format!("the request target is longer than {URI_LIMIT} bytes");
+        return Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail).into_response();
+    }
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        let detail = "send the body as it is, without Content-Encoding";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Problem::new(status, "unsupported_media_type", detail).into_response();
+    }
+    next.run(request).await
+}
+
+/// Gives the request its id: the client's own if it is a UUID, else a new one.
+async fn identified(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let own = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let traced = own.and_then(|text| text.parse().ok());
+    let id = app.clock.id();
+    // Event ids are derived from the request's, so it must be new even when the client's is not.
+    request.extensions_mut().insert(RequestId(id));
+    let shown: Uuid = traced.unwrap_or(id);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&shown.to_string()) {
+        response.headers_mut().insert(&REQUEST_ID, value);
+    }
+    secure(&mut response);
+    tracing::debug!(%method, path, status = response.status().as_u16(), request = %shown, "answered");
+    response
+}
+
+/// Header fields that keep browsers from doing anything clever with answers.
+fn secure(response: &mut Response) {
+    let headers = response.headers_mut();
+    let fields = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in fields {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,76 @@
+//! A page for each sort of problem, served where the `type` of a problem points to.
+
+/// Every stable code and its page.
+const PAGES: &[(&str, &str)] = &[
+    ("agent_exists", include_str!("../../../docs/problems/agent_exists.md")),
+    ("agent_invalid", include_str!("../../../docs/problems/agent_invalid.md")),
+    ("agent_not_found", include_str!("../../../docs/problems/agent_not_found.md")),
+    ("api_key_exists", include_str!("../../../docs/problems/api_key_exists.md")),
+    ("api_key_invalid", include_str!("../../../docs/problems/api_key_invalid.md")),
+    ("api_key_not_found", include_str!("../../../docs/problems/api_key_not_found.md")),
+    ("busy", include_str!("../../../docs/problems/busy.md")),
+    ("cursor_invalid", include_str!("../../../docs/problems/cursor_invalid.md")),
+    (
+        "execution_already_started",
+        include_str!("../../../docs/problems/execution_already_started.md"),
+    ),
+    ("execution_finished", include_str!("../../../docs/problems/execution_finished.md")),
+    ("execution_not_found", include_str!("../../../docs/problems/execution_not_found.md")),
+    ("forbidden", include_str!("../../../docs/problems/forbidden.md")),
+    ("idempotency_key_invalid", include_str!("../../../docs/problems/idempotency_key_invalid.md")),
+    ("idempotency_key_reused", include_str!("../../../docs/problems/idempotency_key_reused.md")),
+    ("if_match_invalid", include_str!("../../../docs/problems/if_match_invalid.md")),
+    ("input_too_large", include_str!("../../../docs/problems/input_too_large.md")),
+    ("integration_exists", include_str!("../../../docs/problems/integration_exists.md")),
+    ("integration_invalid", include_str!("../../../docs/problems/integration_invalid.md")),
+    ("integration_not_found", include_str!("../../../docs/problems/integration_not_found.md")),
+    ("internal", include_str!("../../../docs/problems/internal.md")),
+    ("invocation_not_found", include_str!("../../../docs/problems/invocation_not_found.md")),
+    ("malformed_request", include_str!("../../../docs/problems/malformed_request.md")),
+    ("method_not_allowed", include_str!("../../../docs/problems/method_not_allowed.md")),
+    ("newer_release", include_str!("../../../docs/problems/newer_release.md")),
+    ("not_found", include_str!("../../../docs/problems/not_found.md")),
+    ("notification_invalid", include_str!("../../../docs/problems/notification_invalid.md")),
+    ("notification_not_found", include_str!("../../../docs/problems/notification_not_found.md")),
+    ("notification_pending", include_str!("../../../docs/problems/notification_pending.md")),
+    ("parameter_invalid", include_str!("../../../docs/problems/parameter_invalid.md")),
+    ("payload_too_large", include_str!("../../../docs/problems/payload_too_large.md")),
+    ("precondition_failed", include_str!("../../../docs/problems/precondition_failed.md")),
+    ("precondition_required", include_str!("../../../docs/problems/precondition_required.md")),
+    ("projection_behind", include_str!("../../../docs/problems/projection_behind.md")),
+    ("prompt_exists", include_str!("../../../docs/problems/prompt_exists.md")),
+    ("prompt_invalid", include_str!("../../../docs/problems/prompt_invalid.md")),
+    ("prompt_not_found", include_str!("../../../docs/problems/prompt_not_found.md")),
+    ("request_invalid", include_str!("../../../docs/problems/request_invalid.md")),
+    ("template_exists", include_str!("../../../docs/problems/template_exists.md")),
+    ("template_invalid", include_str!("../../../docs/problems/template_invalid.md")),
+    ("template_not_found", include_str!("../../../docs/problems/template_not_found.md")),
+    ("unauthenticated", include_str!("../../../docs/problems/unauthenticated.md")),
+    ("unavailable", include_str!("../../../docs/problems/unavailable.md")),
+    ("unsupported_media_type", include_str!("../../../docs/problems/unsupported_media_type.md")),
+    ("uri_too_long", include_str!("../../../docs/problems/uri_too_long.md")),
+    ("webhook_not_found", include_str!("../../../docs/problems/webhook_not_found.md")),
+    (
+        "webhook_signature_invalid",
+        include_str!("../../../docs/problems/webhook_signature_invalid.md"),
+    ),
+    ("webhook_too_large", include_str!("../../../docs/problems/webhook_too_large.md")),
+    ("webhook_unstorable", include_str!("../../../docs/problems/webhook_unstorable.md")),
+    ("workflow_exists", include_str!("../../../docs/problems/workflow_exists.md")),
+    ("workflow_invalid", include_str!("../../../docs/problems/workflow_invalid.md")),
+    ("workflow_not_found", include_str!("../../../docs/problems/workflow_not_found.md")),
+    ("workflow_version_exists", include_str!("../../../docs/problems/workflow_version_exists.md")),
+    (
+        "workflow_version_not_found",
+        include_str!("../../../docs/problems/workflow_version_not_found.md"),
+    ),
+    (
+        "workflow_version_not_newer",
+        include_str!("../../../docs/problems/workflow_version_not_newer.md"),
+    ),
+];
+
+/// The page of a code.
+pub(crate) fn page(code: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(known, _)| *known == code).map(|(_, page)| *page)
+}

@@ -1,0 +1,180 @@
+//! Calls of executions: made here, or handed to the aggregate whose job they are.
+
+use domain::agent::Agent;
+use domain::execution::{
+    Answer, Caller, Command, Execution, NewExecution, Phase, Request, Standard, Trigger, WaitId,
+};
+use domain::integration::Integration;
+use domain::invocation::{self, Invocation};
+use domain::notification::{self, Channel, Notification};
+use domain::template::Template;
+use domain::workflow::Workflow;
+use domain::{Id, Tenant};
+use eventstore::{PlanError, load, pin_invocation};
+use serde_json::{Map, Value, json};
+
+use crate::carry::{give, meta};
+use crate::{Deps, Error, http};
+
+/// A call to be made.
+pub(crate) struct Call<'a> {
+    pub(crate) tenant: Id<Tenant>,
+    pub(crate) execution: Id<Execution>,
+    pub(crate) wait: WaitId,
+    pub(crate) key: &'a str,
+    pub(crate) request: &'a Request,
+}
+
+impl Call<'_> {
+    /// The idempotency key that goes with it.
+    fn idempotency_key(&self) -> String {
+        format!("{}.{}", self.execution, self.key)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { execution: self.execution, wait: self.wait }
+    }
+
+    /// The id of what the call brings about: the same for as long as its key is.
+    fn derived<T>(&self) -> Id<T> {
+        Id::derived(self.execution.as_uuid(), self.key)
+    }
+}
+
+/// Makes a call; its answer, or nothing if somebody else will give it.
+pub(crate) async fn make(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Error> {
+    match call.request {
+        Request::Http(request) => {
+            Ok(Some(http::call(deps, &call.idempotency_key(), request).await))
+        }
+        Request::Agent { agent, input } => ask_agent(deps, call, agent, input).await,
+        Request::Integration { integration, operation, parameters } => {
+            integrate(deps, call, integration, (operation, parameters)).await.map(Some)
+        }
+        Request::Notify { channel, to, template, data } => {
+            notify(deps, call, (channel, template), (to, data)).await.map(Some)
+        }
+        Request::Workflow { .. } => run_workflow(deps, call).await,
+    }
+}
+
+/// Asks an agent. The invocation answers when it ends; if it has ended, and the answer was lost
+/// on the way, it is given here.
+async fn ask_agent(
+    deps: &Deps,
+    call: &Call<'_>,
+    agent: &str,
+    input: &Value,
+) -> Result<Option<Answer>, Error> {
+    let id: Id<Invocation> = call.derived();
+    let (known, version) = load::<Invocation>(&*deps.log, call.tenant, id).await?;
+    if version > 0 {
+        return Ok(known.answer());
+    }
+    let agent_id = Agent::id(call.tenant, agent);
+    let caller = Some(call.caller());
+    let pinned = pin_invocation(&*deps.log, call.tenant, agent_id, input.clone(), caller).await?;
+    let Some(request) = pinned else { return Ok(Some(missing(&format!("agent `{agent}`")))) };
+    let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
+    give(deps, id, &invocation::Command::Request(request), meta).await?;
+    Ok(None)
+}
+
+async fn integrate(
+    deps: &Deps,
+    call: &Call<'_>,
+    name: &str,
+    (operation, parameters): (&str, &Map<String, Value>),
+) -> Result<Answer, Error> {
+    let id = Integration::id(call.tenant, name);
+    let (integration, _) = load::<Integration>(&*deps.log, call.tenant, id).await?;
+    let Some(spec) = integration.spec() else {
+        return Ok(missing(&format!("integration `{name}`")));
+    };
+    let outbound = match spec.request(operation, parameters) {
+        Ok(outbound) => outbound,
+        Err(faults) => {
+            let detail: Vec<&str> = faults.iter().map(|fault| fault.detail.as_str()).collect();
+            return Ok(Answer::Failure(Standard::Configuration.error(detail.join("; "))));
+        }
+    };
+    let key = call.idempotency_key();
+    http::integrate(deps, call.tenant, spec, outbound, &key).await
+}
+
+/// Asks for a notification; the task is done when it is accepted, and the notification service
+/// sees to its delivery.
+async fn notify(
+    deps: &Deps,
+    call: &Call<'_>,
+    (channel, template): (&str, &str),
+    (to, data): (&[String], &Value),
+) -> Result<Answer, Error> {
+    if channel != "email" {
+        let detail = format!("there is no channel `{channel}`: `email` is the one there is");
+        return Ok(Answer::Failure(Standard::Configuration.error(detail)));
+    }
+    let template_id = Template::id(call.tenant, template);
+    let (state, _) = load::<Template>(&*deps.log, call.tenant, template_id).await?;
+    let Some(version) = state.newest().map(|version| version.version) else {
+        return Ok(missing(&format!("template `{template}`")));
+    };
+    let id: Id<Notification> = call.derived();
+    let request = notification::Command::Request {
+        channel: Channel::Email,
+        to: to.to_vec(),
+        template: template_id,
+        version,
+        data: data.clone(),
+        caller: Some(call.caller()),
+    };
+    let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
+    match give(deps, id, &request, meta).await? {
+        Some(_) => Ok(Answer::Success(json!({"id": id, "status": "queued"}))),
+        None => Ok(Answer::Failure(
+            Standard::Validation.error("the notification was refused: look at its addresses"),
+        )),
+    }
+}
+
+/// Starts the other workflow. Its end answers, unless the task does not wait for it.
+async fn run_workflow(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Error> {
+    let Request::Workflow { namespace, name, version, input, r#await } = call.request else {
+        return Ok(None);
+    };
+    let id: Id<Execution> = call.derived();
+    let (known, _) = load::<Execution>(&*deps.log, call.tenant, id).await?;
+    if *known.phase() == Phase::Unborn {
+        let workflow = Workflow::id(call.tenant, namespace, name);
+        let found =
+            deps.plans.published(&*deps.log, call.tenant, workflow, version.as_deref()).await;
+        let (revision, plan) = match found {
+            Ok(found) => found,
+            Err(PlanError::NotFound | PlanError::NoSuchVersion) => {
+                return Ok(Some(missing(&format!("workflow `{namespace}/{name}`"))));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Nobody is answered by a child that its parent does not wait for.
+        let trigger = Trigger::Workflow(call.caller());
+        let input = input.clone();
+        let new = NewExecution { id, workflow, revision, plan, input, trigger };
+        let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
+        give(deps, id, &Command::Start(Box::new(new)), meta).await?;
+    }
+    if !r#await {
+        return Ok(Some(Answer::Success(json!({"id": id}))));
+    }
+    Ok(match known.phase() {
+        Phase::Unborn | Phase::Running => None,
+        Phase::Completed(output) => Some(Answer::Success(output.clone())),
+        Phase::Faulted(error) => Some(Answer::Failure(error.clone())),
+        Phase::Cancelled => {
+            Some(Answer::Failure(Standard::Runtime.error("the execution was cancelled")))
+        }
+    })
+}
+
+fn missing(what: &str) -> Answer {
+    Answer::Failure(Standard::Configuration.error(format!("there is no {what}")).with_status(404))
+}

@@ -1,0 +1,124 @@
+//! Doing one piece of work. What is asked for is read from the log, never from the table that
+//! said there was something to do: that table may be a moment old.
+
+use domain::execution::{Command, Execution, What};
+use domain::{Actor, Aggregate, Id, Tenant};
+use eventstore::{ExecuteError, Executed, Metadata, Request, execute, load};
+use uuid::Uuid;
+
+use crate::agenda::{Item, Key};
+use crate::{Deps, Error, agents, calls, notifier};
+
+/// What came of a piece of work.
+pub(crate) enum Carried {
+    /// It is done; this work follows from it.
+    Done(Vec<Item>),
+    /// Somebody else has it now and will answer.
+    Later,
+}
+
+/// Does a piece of work, if it is still to be done. `held` tells whether the lease still holds.
+pub(crate) async fn carry(
+    deps: &Deps,
+    item: &Item,
+    held: &(dyn Fn(i16) -> bool + Send + Sync),
+) -> Result<Carried, Error> {
+    let Key { tenant, category, stream, item: number } = &item.key;
+    match category.as_str() {
+        Execution::NAME => {
+            let wait = u32::try_from(*number).unwrap_or_default();
+            let work = Wake { tenant: *tenant, execution: Id::from_uuid(*stream), wait };
+            wake(deps, work, item.partition, held).await
+        }
+        domain::invocation::Invocation::NAME => {
+            agents::carry_out(deps, *tenant, Id::from_uuid(*stream)).await
+        }
+        domain::notification::Notification::NAME => {
+            notifier::deliver(deps, *tenant, Id::from_uuid(*stream)).await
+        }
+        other => Err(Error::Category(other.to_owned())),
+    }
+}
+
+/// A wait of an execution whose time has come.
+struct Wake {
+    tenant: Id<Tenant>,
+    execution: Id<Execution>,
+    wait: u32,
+}
+
+async fn wake(
+    deps: &Deps,
+    Wake { tenant, execution, wait }: Wake,
+    partition: i16,
+    held: &(dyn Fn(i16) -> bool + Send + Sync),
+) -> Result<Carried, Error> {
+    let (state, _) = load::<Execution>(&*deps.log, tenant, execution).await?;
+    let (Some((workflow, revision)), Some(open)) = (state.pinned(), state.wait(wait)) else {
+        return Ok(Carried::Done(vec![]));
+    };
+    let plan = deps.plans.pinned(&*deps.log, tenant, workflow, revision).await?;
+    let command = match &open.what {
+        What::Timer { .. } => Command::Fire { plan, wait },
+        What::Call { key, request } => {
+            if !held(partition) {
+                return Ok(Carried::Done(vec![]));
+            }
+            let call = calls::Call { tenant, execution, wait, key, request };
+            match calls::make(deps, &call).await? {
+                Some(answer) => Command::Answer { plan, wait, answer },
+                None => return Ok(Carried::Later),
+            }
+        }
+    };
+    let known: Vec<u32> = state.waits().map(|wait| wait.id).collect();
+    let meta = meta(deps, tenant, execution.as_uuid(), &format!("wait/{wait}"));
+    let executed = give(deps, execution, &command, meta).await?;
+    let Some(Executed { state, .. }) = executed else { return Ok(Carried::Done(vec![])) };
+    let opened = state.waits().filter(|wait| !known.contains(&wait.id));
+    let item = |wait: &domain::execution::Wait| Item {
+        key: Key {
+            tenant,
+            category: Execution::NAME.to_owned(),
+            stream: execution.as_uuid(),
+            item: i32::try_from(wait.id).unwrap_or(i32::MAX),
+        },
+        partition,
+        due_at: match &wait.what {
+            What::Timer { due_at, .. } => *due_at,
+            What::Call { .. } => wait.since,
+        },
+    };
+    Ok(Carried::Done(opened.map(item).collect()))
+}
+
+/// Circumstances of what a worker does on the platform's own account. The same work always gives
+/// the same causation, so that doing it twice gives the same event ids.
+pub(crate) fn meta(deps: &Deps, tenant: Id<Tenant>, story: Uuid, work: &str) -> Metadata {
+    Metadata {
+        tenant,
+        actor: Actor::System,
+        correlation: story,
+        causation: Id::<()>::derived(story, work).as_uuid(),
+        traceparent: None,
+        at: deps.clock.now(),
+    }
+}
+
+/// Gives a command to an aggregate; a no is `None`, because it means that the moment has passed.
+pub(crate) async fn give<A: Aggregate>(
+    deps: &Deps,
+    id: Id<A>,
+    command: &A::Command,
+    meta: Metadata,
+) -> Result<Option<Executed<A>>, Error> {
+    match execute(&*deps.log, id, command, &Request::new(meta)).await {
+        Ok(executed) => Ok(Some(executed)),
+        Err(ExecuteError::Refused(no)) => {
+            tracing::debug!(%id, %no, "refused");
+            Ok(None)
+        }
+        Err(ExecuteError::Store(error)) => Err(error.into()),
+        Err(error) => Err(Error::Command(error.to_string())),
+    }
+}

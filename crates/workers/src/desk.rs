@@ -1,0 +1,232 @@
+//! The loop that finds work and has it done. It is level-triggered: recovery is not a step at
+//! start-up but the same loop, which every few seconds looks at everything that is open.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::{Id, Timestamp};
+use eventstore::Position;
+use sqlx::PgPool;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::agenda::{Agenda, Item, Key};
+use crate::carry::{self, Carried};
+use crate::leases::Owned;
+use crate::{Deps, Error};
+
+/// How often everything that is open is looked at again.
+const LOOKED_OVER_EVERY: Duration = Duration::from_secs(5);
+
+/// How long to wait for the projector when the log is ahead of it.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
+
+/// How much is done at once.
+const AT_ONCE: usize = 256;
+
+/// When work that was handed to somebody else, or that failed, is looked at again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);
+
+/// The longest pause after repeated failures.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(30);
+
+/// A piece of work that came back from whoever did it.
+struct Back {
+    item: Item,
+    result: Result<Carried, Error>,
+}
+
+/// The desk of one worker.
+pub(crate) struct Desk {
+    deps: Arc<Deps>,
+    owned: watch::Receiver<Owned>,
+    agenda: Agenda,
+    under_way: HashSet<Key>,
+    /// How often in a row a piece of work has failed.
+    failures: HashMap<Key, u32>,
+    /// Everything up to here in the table of open work has been seen.
+    seen: Position,
+    back: (mpsc::UnboundedSender<Back>, mpsc::UnboundedReceiver<Back>),
+}
+
+impl Desk {
+    pub(crate) fn new(deps: Arc<Deps>, owned: watch::Receiver<Owned>) -> Self {
+        Self {
+            deps,
+            owned,
+            agenda: Agenda::default(),
+            under_way: HashSet::new(),
+            failures: HashMap::new(),
+            seen: 0,
+            back: mpsc::unbounded_channel(),
+        }
+    }
+
+    /// Works until told to stop; a database that is away only delays.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut head = self.deps.log.watch();
+        let mut look_over = interval(LOOKED_OVER_EVERY);
+        look_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut behind = false;
+        loop {
+            let wake_at = self.wake_at(behind);
+            let outcome = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(back) = self.back.1.recv() => {
+                    self.take_back(back);
+                    Ok(())
+                }
+                Ok(()) = head.changed() => {
+                    head.mark_unchanged();
+                    behind = true;
+                    self.look_at_new().await
+                }
+                _ = look_over.tick() => self.look_over().await,
+                Ok(()) = self.owned.changed() => self.look_over().await,
+                () = sleep_until(wake_at) => {
+                    if behind { self.look_at_new().await } else { Ok(()) }
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "cannot look for work");
+            }
+            behind = behind && self.seen < *head.borrow();
+            self.begin_what_is_due();
+        }
+    }
+
+    /// When to wake if nothing else happens.
+    fn wake_at(&self, behind: bool) -> Instant {
+        if behind {
+            return Instant::now() + CATCH_UP_PAUSE;
+        }
+        let until = self.agenda.due_at().map_or(LOOKED_OVER_EVERY, |due_at| {
+            (due_at - self.deps.clock.now()).to_std().unwrap_or_default()
+        });
+        let full = self.under_way.len() >= AT_ONCE;
+        Instant::now() + if full { LOOKED_OVER_EVERY } else { until.min(LOOKED_OVER_EVERY) }
+    }
+
+    fn begin_what_is_due(&mut self) {
+        let now = self.deps.clock.now();
+        while self.under_way.len() < AT_ONCE {
+            let Some(item) = self.agenda.next(now) else { return };
+            if !self.owned.borrow().holds(item.partition)
+                || !self.under_way.insert(item.key.clone())
+            {
+                continue;
+            }
+            let (deps, owned) = (self.deps.clone(), self.owned.clone());
+            let back = self.back.0.clone();
+            tokio::spawn(async move {
+                let held = move |partition| owned.borrow().holds(partition);
+                let work = tokio::spawn({
+                    let item = item.clone();
+                    async move { carry::carry(&deps, &item, &held).await }
+                });
+                // A panic in one piece of work must not lose it, nor stop the others.
+                let result =
+                    work.await.unwrap_or_else(|panic| Err(Error::Panicked(panic.to_string())));
+                let _ = back.send(Back { item, result });
+            });
+        }
+    }
+
+    fn take_back(&mut self, Back { item, result }: Back) {
+        self.under_way.remove(&item.key);
+        let now = self.deps.clock.now();
+        match result {
+            Ok(carried) => {
+                self.failures.remove(&item.key);
+                let next = match carried {
+                    Carried::Done(opened) => opened,
+                    Carried::Later => vec![Item { due_at: now + LOOK_AGAIN, ..item }],
+                };
+                for item in next {
+                    self.put(item);
+                }
+            }
+            Err(error) => {
+                let failed = self.failures.entry(item.key.clone()).or_default();
+                *failed += 1;
+                let pause = pause(*failed);
+                let (stream, item_number) = (item.key.stream, item.key.item);
+                tracing::warn!(%stream, item = item_number, failed, %error, "work failed; it is tried again");
+                self.put(Item { due_at: now + pause, ..item });
+            }
+        }
+    }
+
+    fn put(&mut self, item: Item) {
+        if !self.under_way.contains(&item.key) {
+            self.agenda.put(item);
+        }
+    }
+
+    /// Fetches work that was opened since the last look.
+    async fn look_at_new(&mut self) -> Result<(), Error> {
+        // The checkpoint first: what is committed between the two reads is fetched next time.
+        let caught_up = projections::position_of(&self.deps.pool, "work").await?;
+        let rows = fetch(&self.deps.pool, &self.partitions(), self.seen).await?;
+        for (item, _) in rows {
+            self.put(item);
+        }
+        self.seen = self.seen.max(caught_up);
+        Ok(())
+    }
+
+    /// Fetches all open work: whatever was lost on the way, or belonged to another worker, is
+    /// found here.
+    async fn look_over(&mut self) -> Result<(), Error> {
+        let partitions = self.partitions();
+        let rows = fetch(&self.deps.pool, &partitions, 0).await?;
+        let open: HashSet<Key> = rows.iter().map(|(item, _)| item.key.clone()).collect();
+        self.agenda.retain(|key, partition| partitions.contains(&partition) && open.contains(key));
+        self.failures.retain(|key, _| open.contains(key));
+        for (item, _) in rows {
+            if !self.agenda.contains(&item.key) {
+                self.put(item);
+            }
+        }
+        Ok(())
+    }
+
+    fn partitions(&self) -> Vec<i16> {
+        self.owned.borrow().partitions.iter().copied().collect()
+    }
+}
+
+/// The pause after so many failures in a row: 100 ms, doubling.
+fn pause(failures: u32) -> TimeDelta {
+    TimeDelta::milliseconds(100 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+}
+
+/// Open work of some partitions that changed after a position.
+async fn fetch(
+    pool: &PgPool,
+    partitions: &[i16],
+    after: Position,
+) -> Result<Vec<(Item, Position)>, sqlx::Error> {
+    type Row = (Uuid, String, Uuid, i32, i16, Timestamp, i64);
+    let rows: Vec<Row> = sqlx::query_as(
+        "
+        SELECT tenant, category, stream, item, partition, due_at, position
+        FROM rm.work
+        WHERE partition = ANY($1) AND position > $2
+        ",
+    )
+    .bind(partitions)
+    .bind(after)
+    .fetch_all(pool)
+    .await?;
+    let item = |(tenant, category, stream, item, partition, due_at, position): Row| {
+        let key = Key { tenant: Id::from_uuid(tenant), category, stream, item };
+        (Item { key, partition, due_at }, position)
+    };
+    Ok(rows.into_iter().map(item).collect())
+}

@@ -1,0 +1,102 @@
+//! Starts the loops and keeps them running.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use projections::Projector;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::Desk;
+use crate::leases::{Leases, RENEWED_EVERY};
+use crate::{Deps, react};
+
+/// How often the clock is set by the database.
+const CLOCK_SET_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait before a loop that ended on its own is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How the workers run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// This process is the only one, so that leases left by a dead one need not be waited for.
+    pub alone: bool,
+}
+
+/// Runs every loop until `stop`, then lets go of the leases.
+pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
+    let leases = Arc::new(Leases::new(deps.clock.id(), deps.pool.clone()));
+    if options.alone
+        && let Err(error) = leases.take_over().await
+    {
+        tracing::warn!(%error, "leases of an earlier process are waited for");
+    }
+    let mut loops = JoinSet::new();
+    let (shared, token) = (leases.clone(), stop.clone());
+    loops.spawn(async move { renew(&shared, token).await });
+    let (shared, token) = (deps.clone(), stop.clone());
+    loops.spawn(async move { keep_time(&shared, token).await });
+    for (name, each) in LOOPS {
+        let (deps, leases, stop) = (deps.clone(), leases.clone(), stop.clone());
+        loops.spawn(async move {
+            keep_running(name, &stop, || each(deps.clone(), &leases, stop.clone())).await;
+        });
+    }
+    while loops.join_next().await.is_some() {}
+    if let Err(error) = leases.release().await {
+        tracing::warn!(%error, "leases could not be handed over; they end by themselves");
+    }
+}
+
+type Running = tokio::task::JoinHandle<()>;
+type Loop = fn(Arc<Deps>, &Leases, CancellationToken) -> Running;
+
+const LOOPS: &[(&str, Loop)] = &[
+    ("desk", |deps, leases, stop| tokio::spawn(Desk::new(deps, leases.watch()).run(stop))),
+    ("policies", |deps, _, stop| tokio::spawn(react::run(deps, stop))),
+    ("projector", |deps, _, stop| {
+        tokio::spawn(async move {
+            Projector::new(deps.pool.clone(), deps.log.clone()).run(stop.cancelled_owned()).await;
+        })
+    }),
+];
+
+/// Starts a loop again when it ends on its own, which only a panic makes it do.
+async fn keep_running(name: &str, stop: &CancellationToken, start: impl Fn() -> Running) {
+    while !stop.is_cancelled() {
+        if let Err(error) = start().await {
+            tracing::error!(name, %error, "a loop broke and is started again");
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+}
+
+async fn renew(leases: &Leases, stop: CancellationToken) {
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = match leases.renew().await {
+            Ok(()) => RENEWED_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "leases could not be renewed");
+                RENEWED_EVERY / 6
+            }
+        };
+    }
+}
+
+async fn keep_time(deps: &Deps, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CLOCK_SET_EVERY) => {}
+        }
+        if let Err(error) = deps.clock.set(&deps.pool).await {
+            tracing::debug!(%error, "the clock runs on by itself");
+        }
+    }
+}
