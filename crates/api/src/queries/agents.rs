@@ -29,8 +29,8 @@ pub(super) async fn list(
 
 /// Show an agent.
 #[utoipa::path(
-    get, path = "/agents/{id}", tag = "agents", operation_id = "get_agent",
-    params(("id" = Uuid, Path)),
+    get, path = "/agents/{agent}", tag = "agents", operation_id = "get_agent",
+    params(("agent" = Uuid, Path)),
     responses(
         (status = 200, description = "The agent", body = Detail),
         (status = "4XX", description = "A problem", body = Problem),
@@ -49,8 +49,8 @@ pub(super) async fn get(
 
 /// List invocations of an agent, the newest first.
 #[utoipa::path(
-    get, path = "/agents/{id}/invocations", tag = "agents", operation_id = "list_invocations",
-    params(("id" = Uuid, Path), List),
+    get, path = "/agents/{agent}/invocations", tag = "agents", operation_id = "list_invocations",
+    params(("agent" = Uuid, Path), List),
     responses(
         (status = 200, description = "A page", body = Page<invocations::Detail>),
         (status = "4XX", description = "A problem", body = Problem),

@@ -26,8 +26,8 @@ pub(super) async fn list(
 
 /// Show an integration.
 #[utoipa::path(
-    get, path = "/integrations/{id}", tag = "integrations", operation_id = "get_integration",
-    params(("id" = Uuid, Path)),
+    get, path = "/integrations/{integration}", tag = "integrations", operation_id = "get_integration",
+    params(("integration" = Uuid, Path)),
     responses(
         (status = 200, description = "The integration", body = Detail),
         (status = "4XX", description = "A problem", body = Problem),
@@ -46,8 +46,8 @@ pub(super) async fn get(
 
 /// List what went through an integration, the newest first.
 #[utoipa::path(
-    get, path = "/integrations/{id}/logs", tag = "integrations",
-    operation_id = "list_integration_logs", params(("id" = Uuid, Path), List),
+    get, path = "/integrations/{integration}/logs", tag = "integrations",
+    operation_id = "list_integration_logs", params(("integration" = Uuid, Path), List),
     responses(
         (status = 200, description = "A page", body = Page<integration_logs::Entry>),
         (status = "4XX", description = "A problem", body = Problem),

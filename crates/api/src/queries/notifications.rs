@@ -26,8 +26,8 @@ pub(super) async fn list(
 
 /// Show a notification.
 #[utoipa::path(
-    get, path = "/notifications/{id}", tag = "notifications", operation_id = "get_notification",
-    params(("id" = Uuid, Path)),
+    get, path = "/notifications/{notification}", tag = "notifications", operation_id = "get_notification",
+    params(("notification" = Uuid, Path)),
     responses(
         (status = 200, description = "The notification", body = Detail),
         (status = "4XX", description = "A problem", body = Problem),

@@ -26,8 +26,8 @@ pub(super) async fn list(
 
 /// Show a prompt.
 #[utoipa::path(
-    get, path = "/prompts/{id}", tag = "agents", operation_id = "get_prompt",
-    params(("id" = Uuid, Path)),
+    get, path = "/prompts/{prompt}", tag = "agents", operation_id = "get_prompt",
+    params(("prompt" = Uuid, Path)),
     responses(
         (status = 200, description = "The prompt", body = Detail),
         (status = "4XX", description = "A problem", body = Problem),

@@ -26,8 +26,8 @@ pub(super) async fn list(
 
 /// Show a notification template.
 #[utoipa::path(
-    get, path = "/notifications/templates/{id}", tag = "notifications", operation_id = "get_template",
-    params(("id" = Uuid, Path)),
+    get, path = "/notifications/templates/{template}", tag = "notifications", operation_id = "get_template",
+    params(("template" = Uuid, Path)),
     responses(
         (status = 200, description = "The notification template", body = Detail),
         (status = "4XX", description = "A problem", body = Problem),
