@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{EventStore, Position};
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
 use tokio::time::sleep;
@@ -147,11 +148,11 @@ impl Projector {
         let shares = views.iter().map(|view| (*view, batch.share(*view, batch.after, batch.last)));
         let (idle, busy): (Vec<_>, Vec<_>) =
             shares.partition(|(_, share)| share.events.is_empty() && share.stop.is_none());
-        let mut results: Vec<_> = stream::iter(busy)
-            .map(|(view, share)| self.give(view, batch.after, share))
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
+        let mut jobs: Vec<BoxFuture<'_, _>> = Vec::with_capacity(busy.len());
+        for (view, share) in busy {
+            jobs.push(self.give(view, batch.after, share).boxed());
+        }
+        let mut results: Vec<_> = stream::iter(jobs).buffered(AT_ONCE).collect().await;
         let idle: Vec<&str> = idle.iter().map(|(view, _)| view.name()).collect();
         let passed = checkpoint::pass(&self.pool, &idle, batch.after, batch.last).await;
         results.push(passed.map(|passed| passed > 0).map_err(Error::from));
@@ -198,19 +199,34 @@ impl Projector {
         share: &Share<'_>,
     ) -> sqlx::Result<bool> {
         let mut tx = self.pool.begin().await?;
-        if !checkpoint::take(&mut tx, view.name(), after).await? {
-            return Ok(false);
+        let done = write(view, &mut tx, after, share).await;
+        if !matches!(done, Ok(true)) {
+            // Not left to the drop, which would hold the checkpoint for a while.
+            tx.rollback().await?;
+            return done;
         }
-        // What a crash takes away is folded again: rows and checkpoint go together.
-        sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
-        apply(view, &mut tx, Schema::Live, &share.events).await?;
-        checkpoint::advance(&mut tx, view.name(), share.upto, share.stop.as_deref()).await?;
         tx.commit().await?;
         if let Some(reason) = &share.stop {
             tracing::error!(view = view.name(), reason, "a read model is parked");
         }
         Ok(true)
     }
+}
+
+async fn write(
+    view: &'static dyn Projection,
+    db: &mut PgConnection,
+    after: Position,
+    share: &Share<'_>,
+) -> sqlx::Result<bool> {
+    if !checkpoint::take(db, view.name(), after).await? {
+        return Ok(false);
+    }
+    // What a crash takes away is folded again: rows and checkpoint go together.
+    sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *db).await?;
+    apply(view, db, Schema::Live, &share.events).await?;
+    checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
+    Ok(true)
 }
 
 /// Has a view take in events; a panic in it is an error like others.

@@ -64,12 +64,10 @@ pub async fn verify<S: AsRef<str> + Sync>(
 ) -> Result<Report, Error> {
     let views = named(names)?;
     let mut shadow = Shadow::begin(pool, &views).await?;
-    // Most of the work, without a long transaction.
-    let standing = positions(shadow.connection(), &views).await?;
-    shadow.fold(log, &standing, progress).await?;
     let report = shadow.compare(log, progress).await;
-    shadow.end().await?;
-    report
+    // Why it failed says more than how the tidying up did.
+    let ended = shadow.end().await;
+    report.and_then(|report| ended.map(|()| report))
 }
 
 impl Shadow {
@@ -80,6 +78,9 @@ impl Shadow {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Report, Error> {
         let (db, views) = self.parts();
+        // Most of the work, without a long transaction.
+        let standing = positions(db, &shadow::views(views)).await?;
+        shadow::fold(db, views, log, &standing, progress).await?;
         let mut tx = db.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         let standing = positions(&mut tx, &shadow::views(views)).await?;
         shadow::fold(&mut tx, views, log, &standing, progress).await?;
@@ -107,15 +108,17 @@ impl Shadow {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(), Error> {
         let (db, views) = self.parts();
-        let mut tx = db.begin().await?;
         let projections = shadow::views(views);
         let names: Vec<&str> = projections.iter().map(|view| view.name()).collect();
+        let upto = |head| names.iter().map(|name| ((*name).to_owned(), head)).collect();
+        // Most of the work, while the projectors go on.
+        shadow::fold(db, views, log, &upto(log.head().await?), progress).await?;
+        let mut tx = db.begin().await?;
         checkpoint::begin(&mut *tx, &names).await?;
         // From here on no projector moves them.
         checkpoint::hold(&mut tx, &names).await?;
         let head = log.head().await?;
-        let target = names.iter().map(|name| ((*name).to_owned(), head)).collect();
-        shadow::fold(&mut tx, views, log, &target, progress).await?;
+        shadow::fold(&mut tx, views, log, &upto(head), progress).await?;
         for view in projections {
             for table in view.tables() {
                 let (live, new) = (Schema::Live.name(), Schema::Replay.name());
@@ -146,12 +149,9 @@ pub async fn rebuild<S: AsRef<str> + Sync>(
 ) -> Result<(), Error> {
     let views = named(names)?;
     let mut shadow = Shadow::begin(pool, &views).await?;
-    let head = log.head().await?;
-    let target = views.iter().map(|view| (view.name().to_owned(), head)).collect();
-    shadow.fold(log, &target, progress).await?;
     let switched = shadow.switch(log, progress).await;
-    shadow.end().await?;
-    switched
+    let ended = shadow.end().await;
+    switched.and(ended)
 }
 
 /// Where each view stands.

@@ -1,7 +1,7 @@
 //! Tables beside the live ones, and folding the log into them.
 
 use eventstore::{EventStore, Position};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use super::{Positions, Progress, position_in};
 use crate::batch::{BATCH, Batch};
@@ -51,30 +51,16 @@ impl Shadow {
         Ok(Self { db, views })
     }
 
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.db
-    }
-
     pub(super) fn parts(&mut self) -> (&mut PgConnection, &mut [Standing]) {
         (&mut self.db, &mut self.views)
-    }
-
-    /// Folds the log up to a position for each view.
-    pub(super) async fn fold(
-        &mut self,
-        log: &dyn EventStore,
-        target: &Positions,
-        progress: &(dyn Fn(Progress) + Sync),
-    ) -> Result<(), Error> {
-        fold(&mut self.db, &mut self.views, log, target, progress).await
     }
 
     /// Removes the tables and lets others go.
     pub(super) async fn end(mut self) -> Result<(), Error> {
         let sql = format!("DROP SCHEMA {} CASCADE", Schema::Replay.name());
         sqlx::query(AssertSqlSafe(sql)).execute(&mut self.db).await?;
-        sqlx::Connection::close(self.db).await?;
-        Ok(())
+        sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut self.db).await?;
+        Ok(self.db.close().await?)
     }
 }
 

@@ -1,1 +1,8 @@
-//! Views on a real Postgres.
+//! Views on a real Postgres, fed with histories.
+
+mod folds;
+mod history;
+mod replaying;
+mod running;
+mod story;
+mod tenants;

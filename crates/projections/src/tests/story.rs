@@ -1,0 +1,158 @@
+//! Histories to fold, and what came of folding them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use chrono::TimeDelta;
+use domain::scenario::NOON;
+use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
+use eventstore::{
+    Append, Draft, EventStore, Expected, MemoryEventStore, Metadata, Request, StreamAppend,
+    StreamId, drafts, execute,
+};
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
+
+use crate::{Projector, Reader, all_views};
+
+/// A log that is being written: one second passes with every append.
+#[derive(Clone)]
+pub(super) struct Story {
+    pub(super) log: Arc<dyn EventStore>,
+    pub(super) tenant: Id<Tenant>,
+    told: Arc<AtomicU32>,
+}
+
+impl Story {
+    pub(super) fn new() -> Self {
+        Self::on(Arc::new(MemoryEventStore::default()))
+    }
+
+    pub(super) fn on(log: Arc<dyn EventStore>) -> Self {
+        Self { log, tenant: tenant(1), told: Arc::default() }
+    }
+
+    /// The same log, another tenant.
+    pub(super) fn of(&self, other: u128) -> Self {
+        Self { tenant: tenant(other), ..self.clone() }
+    }
+
+    /// Circumstances of what is told next.
+    fn next(&self) -> Metadata {
+        let nth = self.told.fetch_add(1, Ordering::Relaxed) + 1;
+        Metadata {
+            tenant: self.tenant,
+            actor: Actor::System,
+            correlation: Uuid::nil(),
+            causation: Uuid::from_u128(u128::from(nth)),
+            traceparent: None,
+            at: second(nth),
+        }
+    }
+
+    /// These events happened; when.
+    pub(super) async fn tell<A: Aggregate>(
+        &self,
+        id: Id<A>,
+        events: impl IntoIterator<Item = A::Event>,
+    ) -> Timestamp {
+        let events: Vec<_> = events.into_iter().collect();
+        let (meta, stream) = (self.next(), StreamId::of(self.tenant, id));
+        let version = self.log.load(stream, 0).await.expect("loads").len();
+        let version = i64::try_from(version).expect("few events");
+        let events = drafts(&events, stream, version, meta.causation);
+        self.append(meta, StreamAppend { stream, expected: Expected::At(version), events }).await
+    }
+
+    /// Some event happened that need not be known.
+    pub(super) async fn tell_raw(
+        &self,
+        category: &'static str,
+        name: &str,
+        schema: u16,
+        body: &str,
+    ) {
+        let meta = self.next();
+        let id = Uuid::new_v5(&meta.causation, name.as_bytes());
+        let stream = StreamId { tenant: self.tenant, category, id: Uuid::from_u128(77) };
+        let event = Draft { id, name: name.to_owned(), schema, body: body.to_owned() };
+        self.append(meta, StreamAppend { stream, expected: Expected::Any, events: vec![event] })
+            .await;
+    }
+
+    /// Somebody gave a command.
+    pub(super) async fn order<A>(&self, id: Id<A>, command: A::Command)
+    where
+        A: Aggregate,
+    {
+        execute(&*self.log, id, &command, &Request::new(self.next()))
+            .await
+            .expect("is carried out");
+    }
+
+    async fn append(&self, meta: Metadata, part: StreamAppend) -> Timestamp {
+        let at = meta.at;
+        let append = Append { meta, streams: vec![part], reply: None };
+        self.log.append(append).await.expect("is appended");
+        at
+    }
+
+    /// All views fold it.
+    pub(super) async fn fold(&self, pool: &PgPool) {
+        Projector::new(pool.clone(), self.log.clone()).catch_up().await.expect("folds");
+    }
+
+    /// All views fold it in batches of some size.
+    pub(super) async fn fold_in(&self, pool: &PgPool, batch: usize) {
+        let views = all_views().to_vec();
+        let projector = Projector::of(pool.clone(), self.log.clone(), views, batch);
+        projector.catch_up().await.expect("folds");
+    }
+
+    pub(super) async fn reader(&self, pool: &PgPool) -> Reader {
+        Reader::begin(pool, self.tenant).await.expect("begins")
+    }
+}
+
+pub(super) fn tenant(nth: u128) -> Id<Tenant> {
+    Id::from_uuid(Uuid::from_u128(0xabc0 + nth))
+}
+
+/// When the nth thing was told, from 1.
+pub(super) fn second(nth: u32) -> Timestamp {
+    NOON + TimeDelta::seconds(i64::from(nth))
+}
+
+pub(super) fn id<A>(nth: u128) -> Id<A> {
+    Id::from_uuid(Uuid::from_u128(nth))
+}
+
+/// Every byte of every read model.
+pub(super) async fn bytes(pool: &PgPool) -> String {
+    let mut all = String::new();
+    for table in all_views().iter().flat_map(|view| view.tables()) {
+        let sql = format!(
+            "SELECT string_agg(t::text, E'\\n' ORDER BY {}) FROM rm.{} t",
+            table.key_list(),
+            table.name
+        );
+        let rows: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.expect("reads");
+        all.extend([table.name, "\n", &rows.unwrap_or_default(), "\n"]);
+    }
+    all
+}
+
+/// Takes every read model away.
+pub(super) async fn wipe(pool: &PgPool) {
+    let tables = all_views().iter().flat_map(|view| view.tables());
+    let names: Vec<String> = tables.map(|table| format!("rm.{}", table.name)).collect();
+    let sql = format!("TRUNCATE rm.projection, {}", names.join(", "));
+    sqlx::query(AssertSqlSafe(sql)).execute(pool).await.expect("truncates");
+}
+
+/// Where each view stands and why it stands still.
+pub(super) async fn standing(pool: &PgPool) -> Vec<(String, i64, Option<String>)> {
+    let lags = crate::lag(pool).await.expect("reads");
+    lags.into_iter().map(|lag| (lag.name, lag.position, lag.error)).collect()
+}
