@@ -1,5 +1,7 @@
 //! Histories to fold, and what came of folding them.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -72,12 +74,19 @@ impl Story {
         schema: u16,
         body: &str,
     ) {
+        let body = Stored { category, name: name.to_owned(), schema, body: body.to_owned() };
+        self.tell_body(Uuid::from_u128(77), &body).await;
+    }
+
+    /// An event with this body happened.
+    pub(super) async fn tell_body(&self, stream: Uuid, stored: &Stored) {
+        let Stored { category, name, schema, body } = stored.clone();
         let meta = self.next();
         let id = Uuid::new_v5(&meta.causation, name.as_bytes());
-        let stream = StreamId { tenant: self.tenant, category, id: Uuid::from_u128(77) };
-        let event = Draft { id, name: name.to_owned(), schema, body: body.to_owned() };
-        self.append(meta, StreamAppend { stream, expected: Expected::Any, events: vec![event] })
-            .await;
+        let stream = StreamId { tenant: self.tenant, category, id: stream };
+        let event = Draft { id, name, schema, body };
+        let part = StreamAppend { stream, expected: Expected::Any, events: vec![event] };
+        self.append(meta, part).await;
     }
 
     /// Somebody gave a command.
@@ -112,6 +121,37 @@ impl Story {
     pub(super) async fn reader(&self, pool: &PgPool) -> Reader {
         Reader::begin(pool, self.tenant).await.expect("begins")
     }
+}
+
+/// The body of an event as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    category: &'static str,
+    name: String,
+    schema: u16,
+    body: String,
+}
+
+/// Every body that was ever stored: the golden files of the domain.
+pub(super) fn golden() -> Vec<Stored> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../domain/golden");
+    let categories: BTreeSet<_> = all_views().iter().flat_map(|view| view.folds()).collect();
+    let mut bodies = vec![];
+    for category in categories {
+        let files = std::fs::read_dir(folder.join(category)).expect("golden files");
+        let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+            let (event, rest) = name.split_once(".v").expect("<event>.v<schema>");
+            let schema = rest.split('.').next().and_then(|schema| schema.parse().ok());
+            let body = std::fs::read_to_string(&path).expect("a body").trim().to_owned();
+            let (name, schema) = (format!("{category}.{event}"), schema.expect("a number"));
+            bodies.push(Stored { category, name, schema, body });
+        }
+    }
+    assert!(bodies.len() > 30, "{}", bodies.len());
+    bodies
 }
 
 pub(super) fn tenant(nth: u128) -> Id<Tenant> {
