@@ -1,0 +1,138 @@
+//! `kill -9` in the middle of everything, again and again: nothing is lost, nothing is done twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use testkit::api::Client;
+use testkit::processes;
+use tokio::task::JoinSet;
+
+use crate::documents::LOAD;
+use crate::support::{Stub, World, eventually};
+
+/// How many executions there are, and how many effects each has.
+const EXECUTIONS: usize = 40;
+const EFFECTS: usize = 3;
+
+/// When to kill: whenever the receiver's ledger has grown to one of these lengths.
+fn moments(seed: u64, times: usize) -> BTreeSet<usize> {
+    let mut state = seed;
+    let mut moments = BTreeSet::new();
+    while moments.len() < times {
+        // Knuth's MMIX generator: chance that comes out the same each time.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let most = EXECUTIONS * EFFECTS * 3 / 4;
+        moments.insert(1 + usize::try_from(state >> 33).expect("31 bits") % most);
+    }
+    moments
+}
+
+/// Starts all executions, as a client that never gives up: each under its own key.
+fn start_all(client: &Client, workflow: &str, url: &str) -> JoinSet<String> {
+    let mut starting = JoinSet::new();
+    for number in 0..EXECUTIONS {
+        let (client, path) = (client.clone(), format!("/workflows/{workflow}/execute"));
+        let body = json!({"input": {"url": url, "number": number}});
+        starting.spawn(async move {
+            eventually("a start", async || {
+                let request = client.request(reqwest::Method::POST, &path).json(&body);
+                let request = request.header("idempotency-key", format!("start-{number}"));
+                let answer = client.send(request.timeout(Duration::from_secs(5))).await.ok()?;
+                assert!([202, 409, 503].contains(&answer.status), "{}", answer.text);
+                (answer.status == 202).then(|| answer.body["id"].to_string())
+            })
+            .await
+        });
+    }
+    starting
+}
+
+/// Waits for the end of everything and looks at it from all sides.
+async fn everything_happened_once(world: &World, stub: &Stub, started: BTreeSet<String>) {
+    assert_eq!(started.len(), EXECUTIONS, "each key started one execution");
+    let client = world.server.client();
+    let executions = eventually("the end of all executions", async || {
+        let executions = client.all("/executions").await.ok()?;
+        let done = executions.iter().all(|one| one["ended_at"].is_string());
+        (done && executions.len() >= EXECUTIONS).then_some(executions)
+    })
+    .await;
+    let shown: BTreeSet<String> = executions.iter().map(|one| one["id"].to_string()).collect();
+    assert_eq!(shown, started);
+    let failed: Vec<&Value> =
+        executions.iter().filter(|one| one["status"] != "completed").collect();
+    assert_eq!(failed, Vec::<&Value>::new());
+    each_stream_ends_once(&world.exported().await);
+    each_effect_has_one_key(stub);
+    let verified = world.run(&["replay", "--verify"]).await;
+    assert_eq!(verified.code, 0, "{verified:?}");
+}
+
+fn each_stream_ends_once(log: &[Value]) {
+    let mut counts = BTreeMap::<(&str, String), usize>::new();
+    for event in log {
+        let (kind, subject) = (event["type"].as_str(), event["subject"].as_str());
+        let (kind, subject) = (kind.expect("a type"), subject.expect("a subject"));
+        let stream = subject.split('@').next().expect("a stream").to_owned();
+        let sort = match kind {
+            "execution.started" => "start",
+            "execution.completed" | "execution.faulted" | "execution.cancelled" => "end",
+            _ => continue,
+        };
+        *counts.entry((sort, stream)).or_default() += 1;
+    }
+    assert_eq!(counts.len(), EXECUTIONS * 2);
+    assert!(counts.values().all(|count| *count == 1), "{counts:?}");
+}
+
+fn each_effect_has_one_key(stub: &Stub) {
+    let mut keys = BTreeMap::<(String, i64), BTreeSet<String>>::new();
+    for call in stub.calls() {
+        let number = call.body["number"].as_i64().expect("a number");
+        keys.entry((call.path.clone(), number)).or_default().insert(call.key().to_owned());
+    }
+    assert_eq!(keys.len(), EXECUTIONS * EFFECTS, "each effect came at least once");
+    let several: Vec<_> = keys.iter().filter(|(_, keys)| keys.len() != 1).collect();
+    assert_eq!(several, vec![], "calls of one effect carry one key");
+    let distinct: BTreeSet<&String> = keys.values().flatten().collect();
+    assert_eq!(distinct.len(), EXECUTIONS * EFFECTS, "and no other effect has it");
+    assert!(distinct.iter().all(|key| !key.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_goes_on_where_it_was() {
+    let mut world = World::start().await;
+    let stub = Stub::start().await;
+    let workflow = world.api().publish(LOAD).await;
+    let starting = start_all(&world.server.client(), &workflow, stub.url());
+    for moment in moments(20_260_729, 5) {
+        eventually("the next moment", async || (stub.calls().len() >= moment).then_some(())).await;
+        world.server.kill().expect("killed");
+        world.server.start_again().await.expect("it starts again");
+    }
+    let started = starting.join_all().await.into_iter().collect();
+    everything_happened_once(&world, &stub, started).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_is_killed_takes_nothing_with_it() {
+    let mut world = World::on_its_own_postgres().await;
+    let stub = Stub::start().await;
+    let workflow = world.api().publish(LOAD).await;
+    let starting = start_all(&world.server.client(), &workflow, stub.url());
+    for moment in moments(42, 3) {
+        eventually("the next moment", async || (stub.calls().len() >= moment).then_some(())).await;
+        let running = eventually("a Postgres", async || world.server.postgres()).await;
+        processes::signal(running, Signal::SIGKILL);
+        eventually("another Postgres", async || {
+            world.server.postgres().filter(|other| *other != running)
+        })
+        .await;
+        assert_eq!(world.server.ended().expect("known"), None, "everstep itself lives");
+    }
+    let started = starting.join_all().await.into_iter().collect();
+    everything_happened_once(&world, &stub, started).await;
+}
