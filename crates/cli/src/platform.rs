@@ -30,6 +30,8 @@ pub(crate) struct Platform {
     pub(crate) app: api::App,
     /// What the workers need.
     pub(crate) work: Arc<workers::Deps>,
+    /// All connections.
+    pub(crate) pools: [PgPool; 3],
 }
 
 impl Platform {
@@ -47,6 +49,7 @@ impl Platform {
         let clock = Clock::of(&pool).await.context("asking the database for the time")?;
         let partitions = PgEventStore::new(pool.clone()).make_partitions().await;
         partitions.context("making room in the log")?;
+        let pools = [commands.clone(), views.clone(), pool.clone()];
         let vault = Vault::new(commands.clone(), master_key(context)?);
         vault.verify().await.context("opening the vault")?;
         let policy = policy(settings)?;
@@ -74,7 +77,7 @@ impl Platform {
             egress,
             models,
         };
-        Ok(Self { log, clock, app, work: Arc::new(work) })
+        Ok(Self { log, clock, app, work: Arc::new(work), pools })
     }
 }
 

@@ -8,7 +8,9 @@ use anyhow::{Context as _, anyhow};
 use domain::api_key::{Access, ApiKey, Command, Token};
 use domain::{Actor, Id, Tenant};
 use eventstore::{Metadata, Request};
+use futures::future::join_all;
 use serde_json::json;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -25,6 +27,9 @@ use crate::random_uuid;
 /// How long requests and effects under way may take to end once we are told to stop. What has
 /// not ended by then is not lost: it is in the log, and goes on after the next start.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long connections to the database may take to close.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Everything in one process, on a private Postgres unless another is configured.
 pub(crate) async fn dev(context: &Context, stop: CancellationToken) -> Result<(), Failure> {
@@ -45,7 +50,9 @@ pub(crate) async fn dev(context: &Context, stop: CancellationToken) -> Result<()
         note(text);
     }
     let ended = everything(context, &data, listener, server.url(), (begun, stop)).await;
+    tracing::debug!("stopping the database server");
     server.stop().await;
+    tracing::debug!("all is stopped");
     ended
 }
 
@@ -56,7 +63,7 @@ pub(crate) async fn serve(context: &Context, stop: CancellationToken) -> Result<
     note(format!("serving on {}", url_of(&listener)?));
     let mut parts = JoinSet::new();
     add_api(&mut parts, listener, platform.app, &stop);
-    until_stopped(parts, stop).await
+    until_stopped(parts, platform.pools, stop).await
 }
 
 /// The workers alone, beside others of their kind.
@@ -65,7 +72,7 @@ pub(crate) async fn work(context: &Context, stop: CancellationToken) -> Result<(
     note("working");
     let mut parts = JoinSet::new();
     add_workers(&mut parts, &platform, false, &stop);
-    until_stopped(parts, stop).await
+    until_stopped(parts, platform.pools, stop).await
 }
 
 /// Runs API and workers of a development instance on the database at `url`.
@@ -78,7 +85,9 @@ async fn everything(
 ) -> Result<(), Failure> {
     let prepared = async {
         eventstore::migrate(url).await.context("migrating the database")?;
+        tracing::debug!("the database is migrated");
         let platform = Platform::assemble(context, url).await?;
+        tracing::debug!("the platform is put together");
         let token = admin_token(data, &platform).await?;
         Ok::<_, Failure>((platform, token))
     };
@@ -92,7 +101,7 @@ async fn everything(
     add_workers(&mut parts, &platform, true, &stop);
     add_api(&mut parts, listener, platform.app, &stop);
     greet(context, data, &dev, begun.elapsed())?;
-    until_stopped(parts, stop).await
+    until_stopped(parts, platform.pools, stop).await
 }
 
 /// Binds the configured address, so that a busy one is refused before anything is started.
@@ -145,6 +154,7 @@ fn add_workers(
 /// it ends by itself, which none should.
 async fn until_stopped(
     mut parts: JoinSet<Result<(), Failure>>,
+    pools: [PgPool; 3],
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let first = tokio::select! {
@@ -153,9 +163,12 @@ async fn until_stopped(
     };
     let told = stop.is_cancelled();
     stop.cancel();
+    tracing::debug!("stopping");
     if timeout(GRACE, async { while parts.join_next().await.is_some() {} }).await.is_err() {
         tracing::debug!("what is still under way goes on after the next start");
     }
+    // The server would complain about every connection that just breaks off.
+    let _ = timeout(FAREWELL, join_all(pools.iter().map(PgPool::close))).await;
     match first {
         _ if told => Ok(()),
         Some(Ok(Ok(()))) | None => Err(anyhow!("a part of the process ended by itself").into()),

@@ -52,7 +52,9 @@ impl Server {
             cluster = Cluster::prepare(data, id) => cluster?,
             () = interrupted.cancelled() => return Err(Error::Interrupted),
         };
+        tracing::debug!(dir = %cluster.dir.display(), "the database cluster is there");
         let child = launch(&cluster, interrupted).await?;
+        tracing::debug!("the database server takes connections");
         let url = cluster.url();
         let note = note(&cluster, data);
         let stop = CancellationToken::new();

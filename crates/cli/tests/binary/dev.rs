@@ -19,20 +19,20 @@ use super::{Ended, everstep, run, text};
 const STOP: Duration = Duration::from_secs(5);
 
 /// A data directory that the database's account can enter.
-fn data_dir() -> TempDir {
+pub(crate) fn data_dir() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     dir
 }
 
 /// A running instance, ready. What is left of it goes when it is dropped.
-struct Dev {
+pub(crate) struct Dev {
     child: Child,
     greeting: Value,
 }
 
 impl Dev {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let mut dev = everstep(&["dev", "--port", "0", "-o", "json", "--data-dir", text(data)]);
         let mut child = dev.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut greeting = String::new();

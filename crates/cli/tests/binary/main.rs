@@ -5,6 +5,7 @@
 mod api;
 mod database;
 mod dev;
+mod journey;
 mod messages;
 
 use std::path::Path;
