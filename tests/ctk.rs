@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use domain::api_key::Access;
 use gherkin::{Feature, GherkinEnv, Scenario, Step};
 use serde_json::{Value, json};
 
@@ -51,9 +52,10 @@ async fn the_scenarios_that_need_no_network_pass() {
     assert_eq!((all.len(), offline.len()), SCENARIOS);
 
     let world = World::start().await;
-    let api = world.api();
     for scenario in offline {
         eprintln!("scenario: {}", scenario.name);
+        // Names and versions of the kit's workflows repeat, so each scenario is a tenant's first.
+        let api = world.key_of_somebody_else(Access::Write).await;
         play(&api, scenario).await;
     }
 }
@@ -63,27 +65,23 @@ fn needs_network(scenario: &Scenario) -> bool {
     texts.into_iter().any(|text| HOSTS.iter().any(|host| text.contains(host)))
 }
 
-/// Plays one scenario. Names of the kit's workflows repeat, so each is deleted at the end.
+/// Plays one scenario.
 async fn play(api: &Api, scenario: &Scenario) {
     let mut document = String::new();
     let mut input = Value::Null;
     let mut execution = Value::Null;
-    let mut workflow = String::new();
     for step in &scenario.steps {
         match step.value.as_str() {
             "a workflow with definition:" => document = text(step),
             "given the workflow input is:" => input = yaml(step),
             "the workflow is executed" => {
-                workflow = api.publish(&document).await;
+                let workflow = api.publish(&document).await;
                 execution = run(api, &workflow, &input).await;
             }
             then => check(then, step, &execution),
         }
     }
     assert!(!execution.is_null(), "{} executes nothing", scenario.name);
-    let version = api.get(&format!("/workflows/{workflow}")).await.version().expect("an ETag");
-    let deleted = api.delete(&format!("/workflows/{workflow}"), version).await;
-    assert_eq!(deleted.status, 204, "{}", deleted.text);
 }
 
 async fn run(api: &Api, workflow: &str, input: &Value) -> Value {
@@ -107,7 +105,7 @@ fn check(then: &str, step: &Step, execution: &Value) {
     let (output, error) = (&execution["output"], &execution["error"]);
     match then.trim_end_matches(':') {
         "the workflow should complete" => {
-            assert_eq!(execution["status"], "completed", "{execution}")
+            assert_eq!(execution["status"], "completed", "{execution}");
         }
         "the workflow should complete with output" => {
             assert_eq!((&execution["status"], output), (&json!("completed"), &yaml(step)));
@@ -147,7 +145,9 @@ fn check_property(then: &str, step: &Step, output: &Value) {
         found.unwrap_or_else(|| panic!("no {path} in {output}")).clone()
     };
     if then.contains("should have properties") {
-        quoted.iter().for_each(|path| drop(property(path)));
+        for path in quoted {
+            property(path);
+        }
     } else if then.ends_with("property with value") {
         assert_eq!(property(quoted[0]), yaml(step));
     } else if let Some((_, count)) = then.split_once("containing ") {

@@ -38,7 +38,7 @@ do:
           title: No tea here
 ";
     /// Several tasks, a branch, a pause and two turns.
-    MIXED = r#"
+    MIXED = r"
 document: {dsl: 1.0.3, namespace: tests, name: mixed, version: 1.0.0}
 do:
   - first:
@@ -84,7 +84,7 @@ do:
               first: ${ $context.first }
       output:
         as: '{first: $context.first, branches: $input}'
-"#;
+";
     /// Calls another system, which may take its time.
     CALLER = r"
 document: {dsl: 1.0.3, namespace: tests, name: caller, version: 1.0.0}
@@ -248,11 +248,4 @@ do:
 /// A document with another version.
 pub(crate) fn versioned(document: &str, version: &str) -> String {
     document.replacen("version: 1.0.0", &format!("version: {version}"), 1)
-}
-
-/// A document with another name.
-pub(crate) fn named(document: &str, name: &str) -> String {
-    let (before, after) = document.split_once("name: ").expect("a name");
-    let rest = after.split_once(',').expect("what follows the name").1;
-    format!("{before}name: {name},{rest}")
 }

@@ -52,7 +52,7 @@ async fn the_numbers_are_those_of_what_was_run() {
     assert_eq!(all["tokens"], json!({"input": tokens_in, "output": tokens_out}));
     assert_eq!(all["notifications"], json!({"sent": 1, "failed": 0}));
     let rate = all["success_rate"].as_f64().expect("a rate");
-    assert!((rate - 6.0 / 9.0).abs() < 1e-9, "{rate} of what has ended");
+    assert!((rate - 6.0 / 8.0).abs() < 1e-9, "{rate} of what completed or faulted");
     let hours = all["hours"].as_array().expect("hours");
     let sum = |name: &str| hours.iter().filter_map(|hour| hour[name].as_i64()).sum::<i64>();
     assert_eq!((sum("started"), sum("completed"), sum("faulted"), sum("cancelled")), (10, 6, 2, 1));
@@ -62,9 +62,9 @@ async fn the_numbers_are_those_of_what_was_run() {
     let of_echo = &of_workflows[0];
     assert_eq!((&of_echo["workflow_id"], &of_echo["name"]), (&json!(echo), &json!("echo")));
     assert_eq!((&of_echo["completed"], &of_echo["success_rate"]), (&json!(6), &json!(1.0)));
-    let most = *durations.iter().max().expect("six");
-    let p99 = of_echo["duration_ms"]["p99"].as_f64().expect("a number");
-    assert!(p99 <= most as f64 * 1.1 + 2.0, "p99 is {p99}, the longest took {most} ms");
+    let most = durations.iter().copied().max().expect("six");
+    let p99 = of_echo["duration_ms"]["p99"].as_i64().expect("milliseconds");
+    assert!(p99 <= most + most / 10 + 2, "p99 is {p99}, the longest took {most} ms");
 
     let of_agents = api.items("/analytics/agents").await;
     assert_eq!(of_agents.len(), 1);

@@ -1,9 +1,11 @@
 //! Workflows that run workflows, and calls that are tried again.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::documents::{ECHO, PARENT, PATIENT, RETRIER, SLEEPER};
-use crate::support::{Api, Stub, World};
+use crate::support::{Api, Call, Stub, World};
 
 /// The path of the one execution of a workflow.
 async fn only_execution(api: &Api, workflow: &str) -> String {
@@ -39,8 +41,9 @@ async fn a_cancelled_parent_takes_its_child_along() {
     let parent = api.publish(PATIENT).await;
     let path = api.start(&parent, &Value::Null).await;
     let sleeping = only_execution(&api, &child).await;
-    let waiting = api.until(&path, |execution| execution["status"] == "waiting").await;
-    assert_eq!(waiting["why"][0]["waits_for"], "workflow");
+    let why = api.body(&path).await["why"][0].clone();
+    assert_eq!((&why["waits_for"], &why["task"]), (&json!("workflow"), &json!("/do/0/delegate")));
+    api.until(&sleeping, |execution| execution["status"] == "waiting").await;
     assert_eq!(api.post(&format!("{path}/cancel"), &json!({})).await.status, 202);
     let ended = api.until(&sleeping, |execution| execution["status"] == "cancelled").await;
     assert_eq!(ended["why"], json!([]));
@@ -70,7 +73,7 @@ async fn a_call_that_was_refused_is_tried_again_with_another_key() {
     assert_eq!(done["output"], json!({"path": "/shaky", "got": {"wanted": true}}));
     let calls = stub.calls();
     assert_eq!(calls.len(), 3);
-    let keys: std::collections::BTreeSet<&str> = calls.iter().map(|call| call.key()).collect();
+    let keys: BTreeSet<&str> = calls.iter().map(Call::key).collect();
     assert_eq!(keys.len(), 3, "a definite failure earns a new key: {keys:?}");
 
     stub.answer("/gone", &[503, 503, 503, 503, 503]);

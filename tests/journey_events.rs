@@ -1,4 +1,4 @@
-//! What happened, event by event: exported as CloudEvents, and followed live.
+//! What happened, event by event: exported as `CloudEvents`, and followed live.
 
 use futures::StreamExt;
 use reqwest::{Method, Response};

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::api::Client;
 use testkit::processes;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::documents::LOAD;
-use crate::support::{Stub, World, eventually};
+use crate::support::{PATIENCE, Stub, World, eventually};
 
 /// How many executions there are, and how many effects each has.
 const EXECUTIONS: usize = 40;
@@ -30,24 +32,32 @@ fn moments(seed: u64, times: usize) -> BTreeSet<usize> {
     moments
 }
 
-/// Starts all executions, as a client that never gives up: each under its own key.
+/// Starts all executions, each under its own key.
 fn start_all(client: &Client, workflow: &str, url: &str) -> JoinSet<String> {
     let mut starting = JoinSet::new();
     for number in 0..EXECUTIONS {
         let (client, path) = (client.clone(), format!("/workflows/{workflow}/execute"));
         let body = json!({"input": {"url": url, "number": number}});
-        starting.spawn(async move {
-            eventually("a start", async || {
-                let request = client.request(reqwest::Method::POST, &path).json(&body);
-                let request = request.header("idempotency-key", format!("start-{number}"));
-                let answer = client.send(request.timeout(Duration::from_secs(5))).await.ok()?;
-                assert!([202, 409, 503].contains(&answer.status), "{}", answer.text);
-                (answer.status == 202).then(|| answer.body["id"].to_string())
-            })
-            .await
-        });
+        starting.spawn(async move { start(&client, &path, number, &body).await });
     }
     starting
+}
+
+/// Starts one as a client that does not give up: with the same key until it is taken.
+async fn start(client: &Client, path: &str, number: usize, body: &Value) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let request = client.request(Method::POST, path).json(body).timeout(Duration::from_secs(5));
+        let request = request.header("idempotency-key", format!("start-{number}"));
+        if let Ok(answer) = client.send(request).await {
+            assert!([202, 409, 503].contains(&answer.status), "{} {}", answer.status, answer.text);
+            if answer.status == 202 {
+                return answer.body["id"].to_string();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("execution {number} was never taken");
 }
 
 /// Waits for the end of everything and looks at it from all sides.

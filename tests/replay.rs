@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use eventstore::Role;
 use serde_json::{Value, json};
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::github::Delivery;
 
@@ -161,7 +162,7 @@ async fn without_a_tenant_a_query_sees_nothing_and_with_one_only_its_own() {
                 Ok(count) => count,
                 // What queries may not even look at shows them nothing, too.
                 Err(error) => {
-                    let code = error.as_database_error().and_then(|error| error.code());
+                    let code = error.as_database_error().and_then(DatabaseError::code);
                     assert_eq!(code.as_deref(), Some("42501"), "{table}: {error}");
                     continue;
                 }

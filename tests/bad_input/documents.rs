@@ -77,7 +77,7 @@ async fn a_document_with_a_fault_is_refused_with_its_place() {
                 "a jump to nowhere",
                 task("{set: {a: 1}, then: nowhere}"),
                 "/do/0/one/then",
-                "unknown_task_name",
+                "unknown_target",
             ),
             bad(
                 "a duration that is none",

@@ -36,7 +36,9 @@ async fn asked(api: &Api, method: &Method, path: &str, body: &Value) -> (Answer,
             Value::String(document) => {
                 request.header("content-type", "application/yaml").body(document.clone())
             }
-            body => request.json(body),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                request.json(body)
+            }
         })
         .await
     };

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 pub(crate) use api::{Api, ok};
 pub(crate) use database::Database;
 pub(crate) use stub::{Call, Stub};
-pub(crate) use world::{Ended, World};
+pub(crate) use world::World;
 
 /// How long anything may take that is waited for, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks again and again until there is something to see, and fails if there never is.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

@@ -51,7 +51,9 @@ async fn credentials(
     let authorization = "authorization".to_owned();
     Ok(match auth {
         Auth::None => None,
-        Auth::Bearer { secret } => Some((authorization, format!("Bearer {}", reveal(secret).await?))),
+        Auth::Bearer { secret } => {
+            Some((authorization, format!("Bearer {}", reveal(secret).await?)))
+        }
         Auth::Basic { username, secret } => {
             let pair = format!("{username}:{}", reveal(secret).await?);
             Some((authorization, format!("Basic {}", STANDARD.encode(pair))))

@@ -8,17 +8,44 @@ use crate::storable::clipped;
 /// How far a pattern may search before it counts as not matching.
 const BACKTRACK_LIMIT: usize = 20_000;
 
+/// How large a pattern may become when it is compiled, in bytes.
+const PATTERN_SIZE: usize = 1 << 20;
+
+/// The most patterns of a schema: compiling them costs most of the time.
+pub(crate) const PATTERNS: usize = 100;
+
 /// The longest explanation, in bytes.
 const LONGEST: usize = 300;
 
 /// Compiles a JSON Schema (2020-12); references go nowhere but into the schema itself.
 pub(crate) fn compile(schema: &Value) -> Result<Validator, String> {
+    if patterns(schema) > PATTERNS {
+        return Err(format!("it has more than {PATTERNS} patterns"));
+    }
     jsonschema::options()
         .with_draft(Draft::Draft202012)
-        .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT))
+        .with_pattern_options(
+            PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT).size_limit(PATTERN_SIZE),
+        )
         .offline()
         .build(schema)
         .map_err(|error| clipped(&error.to_string(), LONGEST))
+}
+
+/// How many patterns a schema may have.
+pub(crate) fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        Value::Object(members) => {
+            let own = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+                ("pattern", Value::String(_)) => 1,
+                ("patternProperties", Value::Object(named)) => named.len(),
+                _ => 0,
+            };
+            members.iter().map(own).chain(members.values().map(patterns)).sum()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +68,19 @@ mod tests {
         ] {
             assert!(compile(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn patterns_are_few_and_small() {
+        let of = |patterns: Vec<String>| {
+            let each = patterns.into_iter().map(|pattern| json!({"pattern": pattern}));
+            json!({"allOf": each.collect::<Vec<_>>()})
+        };
+        assert!(compile(&of(vec!["^a+$".to_owned(); PATTERNS])).is_ok());
+        assert!(compile(&of(vec!["^a+$".to_owned(); PATTERNS + 1])).is_err());
+        assert!(compile(&of(vec!["((a{90}){90}){90}".to_owned()])).is_err());
+        let named = json!({"patternProperties": {"^a": true}, "properties": {"pattern": {}}});
+        assert_eq!(patterns(&named), 1);
     }
 
     #[test]

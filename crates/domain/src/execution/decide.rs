@@ -51,7 +51,11 @@ impl Execution {
 
     /// Late and repeated answers are ignored: whoever makes calls may make them again.
     fn answered(&self, plan: &Plan, wait: WaitId, answer: &Answer, now: Timestamp) -> Vec<Event> {
-        if self.is_over() || !self.waits.contains_key(&wait) {
+        let called = |wait: &Wait| match wait.what {
+            What::Call { .. } => true,
+            What::Timer { .. } => false,
+        };
+        if self.is_over() || !self.waits.get(&wait).is_some_and(called) {
             return vec![];
         }
         self.turn(Machine::new(self, plan, now).answer(wait, answer))

@@ -171,13 +171,14 @@ pub struct Step {
 pub enum Progress {
     /// It began; the input it transformed to, unless that is large.
     Started {
-        /// The transformed input; absent when it exceeds [`super::TRACE_LIMIT`] bytes as JSON.
+        /// The transformed input; absent when it exceeds [`super::TRACE_LIMIT`] bytes as JSON or
+        /// when the turn is full.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<Value>,
     },
     /// It ended; the output it transformed to, unless that is large.
     Completed {
-        /// The transformed output; absent when it exceeds [`super::TRACE_LIMIT`] bytes as JSON.
+        /// The transformed output; absent likewise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<Value>,
     },

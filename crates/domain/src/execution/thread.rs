@@ -63,8 +63,8 @@ pub enum Doing {
         /// The timer of this attempt's own limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<WaitId>,
-        /// Idempotency keys of calls whose outcome is unknown, by task: the next attempt of the
-        /// same task uses its key again.
+        /// Idempotency keys of calls whose outcome is unknown, by what makes a call the same
+        /// one: its task, the laps of the loops around it and what it asks.
         #[serde(default, skip_serializing_if = "Map::is_empty")]
         keys: Map<String, Value>,
     },

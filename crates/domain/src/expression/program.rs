@@ -273,8 +273,7 @@ impl Special {
             Self::Has | Self::GetPath | Self::SetPath | Self::DeletePaths => {
                 nodes.iter().all(|node| node.single)
             }
-            Self::Walk
-            | Self::Pick
+            Self::Pick
             | Self::IsEmpty
             | Self::Any
             | Self::All
@@ -287,6 +286,7 @@ impl Special {
             Self::Empty
             | Self::Error
             | Self::Path
+            | Self::Walk
             | Self::Range
             | Self::First
             | Self::Last

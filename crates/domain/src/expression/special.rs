@@ -57,8 +57,14 @@ impl<'a> Machine<'a> {
             }
             Special::Substitute { all } => self.substitute(all, nodes, (item, sink)),
             Special::Has => self.has(nodes, &item, sink),
+            Special::Walk => {
+                let value = self.own(item.held)?;
+                match self.rebuild(&nodes[0], value)? {
+                    Some(value) => sink(self, value.into()),
+                    None => Ok(()),
+                }
+            }
             Special::Pick
-            | Special::Walk
             | Special::IsEmpty
             | Special::Any
             | Special::All
@@ -85,10 +91,6 @@ impl<'a> Machine<'a> {
     ) -> Outcome<Value> {
         match special {
             Special::Pick => self.pick(&nodes[0], item),
-            Special::Walk => {
-                let value = self.own(item.held)?;
-                Ok(self.rebuild(&nodes[0], value)?.unwrap_or_default())
-            }
             Special::IsEmpty => Ok(Value::Bool(self.first(&nodes[0], item)?.is_none())),
             Special::Any => self.some(nodes, true, item).map(Value::Bool),
             Special::All => Ok(Value::Bool(!self.some(nodes, false, item)?)),
@@ -114,6 +116,7 @@ impl<'a> Machine<'a> {
             | Special::Empty
             | Special::Error
             | Special::Path
+            | Special::Walk
             | Special::GetPath
             | Special::SetPath
             | Special::DeletePaths

@@ -2,7 +2,7 @@ use semver::Version;
 use sha2::{Digest, Sha256};
 
 use super::{Command, Event, Refusal, Workflow};
-use crate::{Aggregate, Timestamp};
+use crate::{Aggregate, Fault, Timestamp};
 
 impl Aggregate for Workflow {
     const NAME: &'static str = "workflow";
@@ -45,9 +45,19 @@ impl Workflow {
             (true, true) => Err(Refusal::Exists),
             (false, false) => Err(Refusal::NotFound),
             (true, false) => Ok(()),
-            (false, true) if self.namespace == namespace && self.name == name => Ok(()),
-            (false, true) => Err(Refusal::OtherWorkflow(format!("{namespace}/{name}"))),
+            (false, true) => self.must_be_its_own(namespace, name),
         }
+    }
+
+    fn must_be_its_own(&self, namespace: &str, name: &str) -> Result<(), Refusal> {
+        let mut faults = vec![];
+        let both = [("namespace", namespace, &self.namespace), ("name", name, &self.name)];
+        for (member, sent, own) in both.into_iter().filter(|(_, sent, own)| sent != own) {
+            let detail = format!("`{sent}` is another {member} than `{own}`, which never changes");
+            let fault = Fault::new(format!("/document/{member}"), "other_workflow", detail);
+            faults.push(fault.hint("create it as a workflow of its own"));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
     }
 
     /// Whether this very version is the newest already. A deleted workflow comes back with a new
@@ -69,7 +79,7 @@ impl Workflow {
         let parsed = (Version::parse(version), Version::parse(&newest));
         let back_again = self.deleted && version == newest;
         match parsed {
-            (Ok(new), Ok(old)) if new <= old && !back_again => {
+            (Ok(new), Ok(old)) if new.cmp_precedence(&old).is_le() && !back_again => {
                 Err(Refusal::VersionNotNewer { version: version.to_owned(), newest })
             }
             (Ok(_) | Err(_), Ok(_) | Err(_)) => Ok(()),

@@ -9,7 +9,7 @@ const HOSTS: [&str; 2] = ["open-workflow-specification.org", "serverlessworkflow
 const PATHS: [&str; 2] = ["/spec/1.0.0/errors/", "/dsl/errors/types/"];
 
 /// The one spelling of a standard error's type; any other type as it is.
-pub(super) fn canonical_type(uri: &str) -> String {
+pub(crate) fn canonical_type(uri: &str) -> String {
     let slug = HOSTS.iter().find_map(|host| {
         let rest = uri.strip_prefix("https://")?.strip_prefix(host)?;
         PATHS.iter().find_map(|path| rest.strip_prefix(path))

@@ -13,6 +13,7 @@ mod state;
 mod tests;
 
 pub use command::Command;
+pub(crate) use errors::canonical_type;
 pub use event::Event;
 pub use plan::{
     Backoff, Call, Case, For, Kind, Next, Plan, RaisedError, Reference, Referent, Retry, Schema,

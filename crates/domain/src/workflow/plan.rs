@@ -75,10 +75,9 @@ pub enum Referent {
 pub struct Task {
     /// Its name, unique in its list.
     pub name: String,
-    /// Where it stands in the document, as a JSON Pointer, such as `/do/0/classify`.
+    /// Where it stands in the document, as a JSON Pointer, such as `/do/0/classify`; its own part
+    /// of [`Plan::definition`] is there.
     pub pointer: String,
-    /// Its own part of the document, for `$task.definition`.
-    pub definition: Arc<Value>,
     /// `if`.
     pub condition: Option<Expression>,
     /// `input`: schema of the raw input, then `from`.

@@ -1,4 +1,5 @@
-use crate::Kind;
+use crate::refusal::summary;
+use crate::{Fault, Kind};
 
 /// Why a workflow may say no.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,9 +21,9 @@ pub enum Refusal {
         /// The newest published version.
         newest: String,
     },
-    /// The document belongs to another workflow.
-    #[error("the document is of {0}, which is another workflow: create it instead")]
-    OtherWorkflow(String),
+    /// The document is not one of this workflow.
+    #[error("{}", summary(.0))]
+    Invalid(Vec<Fault>),
 }
 
 impl crate::Refusal for Refusal {
@@ -30,7 +31,7 @@ impl crate::Refusal for Refusal {
         match self {
             Self::NotFound => Kind::NotFound,
             Self::Exists | Self::VersionExists(_) | Self::VersionNotNewer { .. } => Kind::Conflict,
-            Self::OtherWorkflow(_) => Kind::Invalid,
+            Self::Invalid(_) => Kind::Invalid,
         }
     }
 
@@ -40,7 +41,17 @@ impl crate::Refusal for Refusal {
             Self::Exists => "workflow_exists",
             Self::VersionExists(_) => "workflow_version_exists",
             Self::VersionNotNewer { .. } => "workflow_version_not_newer",
-            Self::OtherWorkflow(_) => "workflow_invalid",
+            Self::Invalid(_) => "workflow_invalid",
+        }
+    }
+
+    fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Invalid(faults) => faults,
+            Self::NotFound
+            | Self::Exists
+            | Self::VersionExists(_)
+            | Self::VersionNotNewer { .. } => &[],
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::super::{Doing, Frame, Progress, Purpose, Standard, Thread};
-use super::{Error, Flow, Machine, trace};
-use crate::workflow::{Case, For, Kind, RaisedError, Task, TaskRef, Try};
+use super::{Error, Flow, Machine, TRACE_A_TURN, size};
+use crate::workflow::{Case, For, Kind, RaisedError, Task, TaskRef, Try, canonical_type};
 
 impl<'a> Machine<'a> {
     /// Begins a task: `if`, then `input`, then what its kind does.
@@ -12,7 +12,7 @@ impl<'a> Machine<'a> {
         let plan = self.plan;
         let task = &plan.tasks[task];
         self.push(number, task);
-        if self.steps_left == 0 {
+        if self.steps_left == 0 || self.written >= TRACE_A_TURN {
             return self.breathe(number);
         }
         self.steps_left -= 1;
@@ -54,7 +54,8 @@ impl<'a> Machine<'a> {
         let input = self.shaped(number, &task.input, raw)?;
         self.top(number).input = input.clone();
         let frame = self.top(number).clone();
-        self.note(&frame, Progress::Started { input: trace(&input) });
+        let input_kept = self.trace(&input);
+        self.note(&frame, Progress::Started { input: input_kept });
         if let Some(span) = &task.timeout {
             let due_at = self.after(number, span, &input)?;
             let timer = self.open_timer(number, due_at, Purpose::TaskTimeout);
@@ -89,6 +90,7 @@ impl<'a> Machine<'a> {
             }
             Kind::Emit(template) => {
                 let event = self.emitted(number, template, &input)?;
+                self.written += size(&event);
                 self.turn.emitted.push(event.clone());
                 Ok(Flow::Leave(event, None))
             }
@@ -210,7 +212,7 @@ impl<'a> Machine<'a> {
     }
 
     fn raised(&mut self, number: u32, error: &RaisedError, input: &Value) -> Result<Error, Error> {
-        let kind = self.text(number, &error.kind, input)?;
+        let kind = canonical_type(&self.text(number, &error.kind, input)?);
         let status = self.fill(number, &error.status, input)?;
         let status = status.as_u64().and_then(|status| u16::try_from(status).ok());
         let status = status

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::{Doing, Ending, Frame, Progress};
-use super::{Error, Flow, Machine, Outcome, trace};
+use super::super::{Doing, Frame, Progress};
+use super::{Error, Flow, MAIN, Machine, Outcome};
 use crate::workflow::{Kind, Next, Task, TaskRef};
 
 impl<'a> Machine<'a> {
@@ -13,16 +13,19 @@ impl<'a> Machine<'a> {
         let Some(task) = self.task(&frame) else { return self.complete(raw) };
         match self.finished(number, task, raw) {
             Ok(output) => {
-                for wait in frame.held() {
-                    self.close(wait, Ending::Dropped);
-                }
-                self.note(&frame, Progress::Completed { output: trace(&output) });
+                self.let_go(number);
+                let kept = self.trace(&output);
+                self.note(&frame, Progress::Completed { output: kept });
                 let thread = self.thread(number);
                 thread.frames.pop();
                 thread.data = output;
                 self.go(number, &task.pointer, &Next::or(over, &task.then))
             }
-            Err(error) => Flow::Raise(error),
+            Err(error) => {
+                // What a `try` makes of its own output is not for itself to catch.
+                self.let_go(number);
+                Flow::Raise(error)
+            }
         }
     }
 
@@ -35,7 +38,6 @@ impl<'a> Machine<'a> {
                 None => self.context.clone(),
             };
             task.export.check(&context, "export")?;
-            self.turn.context = Some(context.clone());
             self.context = context;
         }
         Ok(output)
@@ -112,7 +114,6 @@ impl<'a> Machine<'a> {
     fn join(&mut self, number: u32) -> Flow {
         let thread = self.threads.remove(&number).expect("a branch that runs is there");
         let Some((parent, branch)) = thread.parent else { return self.complete(thread.data) };
-        self.touched.insert(parent);
         let Some(task) = self.frames(parent).last().and_then(|frame| self.task(frame)) else {
             return Flow::Stop;
         };
@@ -141,7 +142,11 @@ impl<'a> Machine<'a> {
     /// The workflow itself is over.
     fn complete(&mut self, raw: Value) -> Flow {
         let plan = self.plan;
-        let shaped = self.shaped(super::MAIN, &plan.output, raw);
+        // Its output sees what the workflow sees, wherever `end` was said.
+        while self.frames(MAIN).len() > 1 {
+            self.abandon(MAIN, Progress::Cancelled);
+        }
+        let shaped = self.shaped(MAIN, &plan.output, raw);
         let checked = shaped.and_then(|output| {
             plan.output.check(&output, "the workflow's output")?;
             Ok(output)

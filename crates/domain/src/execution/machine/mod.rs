@@ -13,15 +13,15 @@ mod span;
 mod waits;
 mod wake;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::state::Start;
 use super::{
-    Cause, Closed, Ending, Error, Execution, Frame, Progress, Step, TRACE_LIMIT, Thread, Turn,
-    Wait, WaitId,
+    Cause, Closed, Doing, Ending, Error, Execution, Frame, Progress, Step, TRACE_LIMIT, Thread,
+    Turn, Wait, WaitId,
 };
 use crate::Timestamp;
 use crate::workflow::{Next, Plan, Task, TaskRef};
@@ -29,6 +29,14 @@ use crate::workflow::{Next, Plan, Task, TaskRef};
 /// After this many tasks a turn ends and the next one begins at once, so that a long loop neither
 /// fills an event nor keeps others waiting.
 const STEPS_A_TURN: u32 = 500;
+
+/// After this many bytes of steps and emitted events a turn ends likewise: what was done must not
+/// fill an event that data have to fit into.
+const TRACE_A_TURN: usize = 48 * 1024;
+
+/// From this many bytes on, steps keep no values: tasks that end one inside the other do not wait
+/// for the next turn.
+const TRACE_FULL: usize = 96 * 1024;
 
 /// The first branch.
 const MAIN: u32 = 0;
@@ -60,16 +68,18 @@ enum Flow {
 pub(super) struct Machine<'a> {
     plan: &'a Plan,
     now: Timestamp,
+    /// The execution before this turn.
+    before: &'a Execution,
     start: &'a Start,
     context: Value,
     threads: BTreeMap<u32, Thread>,
     waits: BTreeMap<WaitId, Wait>,
     /// Branches that can go on, with what they do next.
     ready: VecDeque<(u32, Flow)>,
-    /// Branches that changed.
-    touched: BTreeSet<u32>,
     turn: Turn,
     steps_left: u32,
+    /// Bytes of steps and emitted events so far.
+    written: usize,
     outcome: Outcome,
 }
 
@@ -79,14 +89,15 @@ impl<'a> Machine<'a> {
         Self {
             plan,
             now,
+            before: state,
             start: state.start.as_ref().expect("only what was started takes turns"),
             context: state.context.clone(),
             threads: state.threads.clone(),
             waits: state.waits.clone(),
             ready: VecDeque::new(),
-            touched: BTreeSet::new(),
             turn: blank(state, Cause::Started),
             steps_left: STEPS_A_TURN,
+            written: 0,
             outcome: Outcome::Waiting,
         }
     }
@@ -95,7 +106,6 @@ impl<'a> Machine<'a> {
     fn run(mut self) -> (Turn, Outcome) {
         while let Some((number, mut flow)) = self.ready.pop_front() {
             while self.threads.contains_key(&number) && self.is_going_on() {
-                self.touched.insert(number);
                 flow = match flow {
                     Flow::Enter(task) => self.enter(number, task),
                     Flow::Leave(output, then) => self.leave(number, output, then),
@@ -111,11 +121,16 @@ impl<'a> Machine<'a> {
         matches!(self.outcome, Outcome::Waiting)
     }
 
-    /// Writes down the branches as they now are.
+    /// Writes down what is not as it was.
     fn finish(mut self) -> (Turn, Outcome) {
-        for number in std::mem::take(&mut self.touched) {
-            let thread = self.threads.remove(&number);
-            self.turn.threads.insert(number, thread);
+        let before = self.before;
+        let over = before.threads.keys().filter(|number| !self.threads.contains_key(number));
+        self.turn.threads = over.map(|number| (*number, None)).collect();
+        self.threads.retain(|number, thread| before.threads.get(number) != Some(thread));
+        let changed = self.threads.into_iter().map(|(number, thread)| (number, Some(thread)));
+        self.turn.threads.extend(changed);
+        if self.context != before.context {
+            self.turn.context = Some(self.context);
         }
         (self.turn, self.outcome)
     }
@@ -135,28 +150,46 @@ impl<'a> Machine<'a> {
 
     /// Stops a branch and all that were forked from it.
     fn drop_thread(&mut self, number: u32) {
-        let Some(thread) = self.threads.remove(&number) else { return };
-        self.touched.insert(number);
-        for frame in thread.frames.into_iter().rev() {
-            self.abandon(&frame, Progress::Cancelled);
+        while !self.frames(number).is_empty() {
+            self.abandon(number, Progress::Cancelled);
+        }
+        self.threads.remove(&number);
+    }
+
+    /// Gives up the innermost task of a branch.
+    fn abandon(&mut self, number: u32, progress: Progress) {
+        self.let_go(number);
+        if let Some(frame) = self.thread(number).frames.pop() {
+            self.note(&frame, progress);
         }
     }
 
-    /// Lets go of all that a task held: its waits and the branches it forked.
-    fn abandon(&mut self, frame: &Frame, progress: Progress) {
+    /// Lets go of all that the innermost task holds: its waits, the branches it forked and, if it
+    /// is a `try`, what it would have caught. Keys of calls whose outcome is unknown go to the
+    /// next `try` around, which may come here again.
+    fn let_go(&mut self, number: u32) {
+        let frame = self.top(number).clone();
         for wait in frame.held() {
             self.close(wait, Ending::Dropped);
         }
-        for number in frame.forked() {
-            self.drop_thread(number);
+        for child in frame.forked() {
+            self.drop_thread(child);
         }
-        self.note(frame, progress);
+        let doing = std::mem::replace(&mut self.top(number).doing, Doing::Listing);
+        self.hand_on_keys(number, doing);
     }
 
     fn note(&mut self, frame: &Frame, what: Progress) {
         if !frame.task.is_empty() {
-            self.turn.steps.push(Step { run: frame.run, task: frame.task.clone(), what });
+            let step = Step { run: frame.run, task: frame.task.clone(), what };
+            self.written += size(&step);
+            self.turn.steps.push(step);
         }
+    }
+
+    /// What a step keeps of a value.
+    fn trace(&self, value: &Value) -> Option<Value> {
+        (self.written < TRACE_FULL && size(value) <= TRACE_LIMIT).then(|| value.clone())
     }
 
     fn task(&self, frame: &Frame) -> Option<&'a Task> {
@@ -184,7 +217,7 @@ impl<'a> Machine<'a> {
 /// The turn that stops everything an execution does.
 pub(super) fn stop(state: &Execution) -> Turn {
     let mut turn = blank(state, Cause::Cancelled);
-    let frames = state.threads.values().flat_map(|thread| thread.frames.iter().rev());
+    let frames = state.threads.values().rev().flat_map(|thread| thread.frames.iter().rev());
     turn.steps = frames
         .filter(|frame| !frame.task.is_empty())
         .map(|frame| Step { run: frame.run, task: frame.task.clone(), what: Progress::Cancelled })
@@ -202,7 +235,22 @@ pub(super) fn stop(state: &Execution) -> Turn {
 
 /// Size as JSON, in bytes.
 pub(super) fn size(value: &impl Serialize) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, value).map_or(usize::MAX, |()| counted.0)
+}
+
+/// Counts what is written to it.
+struct Counted(usize);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn blank(state: &Execution, cause: Cause) -> Turn {
@@ -217,9 +265,4 @@ fn blank(state: &Execution, cause: Cause) -> Turn {
         runs: state.runs,
         serial: state.serial,
     }
-}
-
-/// What a step keeps of a value.
-fn trace(value: &Value) -> Option<Value> {
-    (size(value) <= TRACE_LIMIT).then(|| value.clone())
 }

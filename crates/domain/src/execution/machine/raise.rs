@@ -26,8 +26,7 @@ impl<'a> Machine<'a> {
                     Err(worse) => error = Error { instance: error.instance, ..worse },
                 }
             }
-            self.abandon(&frame, Progress::Faulted(error.clone()));
-            self.thread(number).frames.pop();
+            self.abandon(number, Progress::Faulted(error.clone()));
         }
         self.raise_in_parent(number, error)
     }
@@ -39,7 +38,6 @@ impl<'a> Machine<'a> {
             self.end(Outcome::Faulted(error));
             return Flow::Stop;
         };
-        self.touched.insert(parent);
         let task = self.frames(parent).last().and_then(|frame| self.task(frame));
         let compete =
             task.is_some_and(|task| matches!(task.kind, Kind::Fork { compete: true, .. }));
@@ -47,6 +45,10 @@ impl<'a> Machine<'a> {
             open.retain(|child| *child != number);
             if compete && !open.is_empty() {
                 return Flow::Stop;
+            }
+            // At once: what they would still do or fail at must not reach the branch that forked.
+            for sibling in std::mem::take(open) {
+                self.drop_thread(sibling);
             }
         }
         self.ready.push_back((parent, Flow::Raise(error)));
@@ -82,11 +84,15 @@ impl<'a> Machine<'a> {
             self.close(wait, Ending::Dropped);
         }
         if let Some(retry) = &attempt.retry
-            && let Some(flow) = self.again(number, retry, frame, error)?
+            && let Some(flow) = self.again(number, (retry, &attempt.variable), frame, error)?
         {
             return Ok(Some(flow));
         }
-        self.top(number).doing = Doing::Handling;
+        let tried = std::mem::replace(&mut self.top(number).doing, Doing::Handling);
+        self.hand_on_keys(number, tried);
+        if attempt.handler.is_empty() {
+            return Ok(Some(Flow::Leave(input, attempt.then.clone())));
+        }
         Ok(Some(self.list(number, &attempt.handler, input)))
     }
 
@@ -94,21 +100,11 @@ impl<'a> Machine<'a> {
     fn again(
         &mut self,
         number: u32,
-        retry: &Retry,
+        (retry, variable): (&Retry, &str),
         frame: &Frame,
         error: &Error,
     ) -> Result<Option<Flow>, Error> {
         let Doing::Trying { attempt, since, .. } = frame.doing else { return Ok(None) };
-        // The frame in hand is older than what the branch has noted since, such as keys.
-        let keys = match &mut self.top(number).doing {
-            Doing::Trying { keys, .. } => std::mem::take(keys),
-            Doing::Listing
-            | Doing::Looping { .. }
-            | Doing::Pausing { .. }
-            | Doing::Handling
-            | Doing::Forked { .. }
-            | Doing::Waiting(_) => serde_json::Map::new(),
-        };
         if !self.may_retry(number, retry, &frame.input)? {
             return Ok(None);
         }
@@ -122,9 +118,13 @@ impl<'a> Machine<'a> {
                 return Ok(None);
             }
         }
-        let next = attempt + 1;
+        let next = attempt.saturating_add(1);
         let until = self.open_timer(number, at, Purpose::Retry);
-        self.top(number).doing = Doing::Pausing { attempt: next, since, until, keys };
+        let frame_now = self.top(number);
+        let keys = frame_now.doing.take_keys();
+        frame_now.doing = Doing::Pausing { attempt: next, since, until, keys };
+        // The next attempt sees what the first one saw.
+        frame_now.vars.remove(variable);
         self.note(frame, Progress::Retrying { error: error.clone(), attempt: next, at });
         Ok(Some(Flow::Stop))
     }

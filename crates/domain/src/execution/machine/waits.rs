@@ -1,6 +1,7 @@
 //! Opening and closing waits.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::super::{Closed, Doing, Ending, Execution, Frame, Purpose, Request, Wait, WaitId, What};
 use super::{Machine, Next};
@@ -20,7 +21,7 @@ impl Machine<'_> {
     /// Lists a call for the innermost task of a branch. It uses the key of an earlier attempt
     /// whose outcome is unknown, if there was one.
     pub(super) fn open_call(&mut self, number: u32, request: Request) -> WaitId {
-        let earlier = self.unsettled_key(number);
+        let earlier = self.unsettled_key(number, &request);
         self.open(number, |id| What::Call {
             key: earlier.unwrap_or_else(|| id.to_string()),
             request,
@@ -39,63 +40,112 @@ impl Machine<'_> {
 
     /// Closes a wait. One that this very turn opened never was.
     pub(super) fn close(&mut self, id: WaitId, how: Ending) {
-        let Some(wait) = self.waits.remove(&id) else { return };
+        let Some(wait) = self.waits.get(&id).cloned() else { return };
+        let dropped = how == Ending::Dropped;
+        let child = if dropped { child(self.start.id, &wait) } else { None };
+        // A child is cancelled; what became of any other call that is dropped is unknown.
+        if dropped
+            && child.is_none()
+            && let Some(number) = self.waiting(id)
+        {
+            self.keep_key(number, &wait);
+        }
+        self.waits.remove(&id);
         if let Some(place) = self.turn.opened.iter().position(|opened| opened.id == id) {
             self.turn.opened.remove(place);
             return;
         }
-        let child = match how {
-            Ending::Dropped => child(self.start.id, &wait),
-            Ending::Succeeded | Ending::Failed(_) | Ending::Unknown(_) | Ending::Fired => None,
-        };
         self.turn.closed.push(Closed { wait: id, how, child });
     }
 
-    /// Remembers a call's key, so that the next attempt of its task uses it again.
+    /// Remembers the key of a call that a branch makes, so that the next attempt of its task uses
+    /// it again.
     pub(super) fn keep_key(&mut self, number: u32, wait: &Wait) {
-        let What::Call { key, .. } = &wait.what else { return };
-        let place = wait.task.clone();
-        let value = Value::String(key.clone());
-        if let Some(keys) = self.trying(number) {
-            keys.insert(place, value);
+        let What::Call { key, request } = &wait.what else { return };
+        let place = self.place(number, request);
+        if let Some(keys) = self.tried(number) {
+            keys.insert(place, Value::String(key.clone()));
         }
     }
 
-    fn unsettled_key(&mut self, number: u32) -> Option<String> {
-        let place = self.top(number).task.clone();
-        match self.trying(number)?.remove(&place)? {
-            Value::String(key) => Some(key),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => None,
+    /// Gives the keys that a `try` has kept to the next one around the innermost task.
+    pub(super) fn hand_on_keys(&mut self, number: u32, mut tried: Doing) {
+        let kept = tried.take_keys();
+        if !kept.is_empty()
+            && let Some(keys) = self.tried(number)
+        {
+            keys.extend(kept);
         }
+    }
+
+    fn unsettled_key(&mut self, number: u32, request: &Request) -> Option<String> {
+        if self.tried(number)?.is_empty() {
+            return None;
+        }
+        let place = self.place(number, request);
+        let key = self.tried(number)?.remove(&place)?;
+        key.as_str().map(str::to_owned)
+    }
+
+    /// What makes two calls one and the same across attempts: the task, where the loops around it
+    /// are, and what is asked. A key must not be used again for anything else.
+    fn place(&self, number: u32, request: &Request) -> String {
+        let mut laps = vec![];
+        let mut at = Some(number);
+        while let Some(thread) = at.and_then(|current| self.threads.get(&current)) {
+            laps.extend(thread.frames.iter().rev().filter_map(|frame| match frame.doing {
+                Doing::Looping { at, .. } => Some(format!("@{at}")),
+                Doing::Listing
+                | Doing::Trying { .. }
+                | Doing::Pausing { .. }
+                | Doing::Handling
+                | Doing::Forked { .. }
+                | Doing::Waiting(_) => None,
+            }));
+            at = thread.parent.map(|(parent, _)| parent);
+        }
+        let task = self.frames(number).last().map_or("", |frame| frame.task.as_str());
+        let asked = serde_json::to_vec(request).unwrap_or_default();
+        let digest = hex::encode(&Sha256::digest(asked)[..16]);
+        format!("{task}{}#{digest}", laps.concat())
     }
 
     /// Keys kept by the innermost `try` around what a branch does, wherever it was forked from.
-    fn trying(&mut self, number: u32) -> Option<&mut serde_json::Map<String, Value>> {
+    fn tried(&mut self, number: u32) -> Option<&mut Map<String, Value>> {
+        let (current, depth) = self.trying(number)?;
+        self.thread(current).frames[depth].doing.keys_mut()
+    }
+
+    /// The innermost `try` around what a branch does: its branch and its depth there.
+    fn trying(&self, number: u32) -> Option<(u32, usize)> {
         let is_trying = |frame: &Frame| matches!(frame.doing, Doing::Trying { .. });
-        let (mut at, mut found) = (Some(number), None);
+        let mut at = Some(number);
         while let Some(current) = at {
             let thread = self.threads.get(&current)?;
             if let Some(depth) = thread.frames.iter().rposition(is_trying) {
-                found = Some((current, depth));
-                break;
+                return Some((current, depth));
             }
             at = thread.parent.map(|(parent, _)| parent);
         }
-        let (current, depth) = found?;
-        self.touched.insert(current);
-        match &mut self.thread(current).frames[depth].doing {
-            Doing::Trying { keys, .. } => Some(keys),
-            Doing::Listing
-            | Doing::Looping { .. }
-            | Doing::Pausing { .. }
-            | Doing::Handling
-            | Doing::Forked { .. }
-            | Doing::Waiting(_) => None,
+        None
+    }
+}
+
+impl Doing {
+    fn keys_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        match self {
+            Self::Trying { keys, .. } | Self::Pausing { keys, .. } => Some(keys),
+            Self::Listing
+            | Self::Looping { .. }
+            | Self::Handling
+            | Self::Forked { .. }
+            | Self::Waiting(_) => None,
         }
+    }
+
+    /// The keys that a `try` has kept; none of anything else.
+    pub(super) fn take_keys(&mut self) -> Map<String, Value> {
+        self.keys_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -125,10 +175,11 @@ impl Frame {
     }
 }
 
-/// The execution that was started for a wait, to be cancelled when nobody waits any more.
+/// The execution that was started for a wait, to be cancelled when nobody waits any more; one
+/// that nobody ever waited for the end of goes on.
 pub(super) fn child(id: Id<Execution>, wait: &Wait) -> Option<Id<Execution>> {
     match &wait.what {
-        What::Call { key, request: Request::Workflow { .. } } => {
+        What::Call { key, request: Request::Workflow { r#await: true, .. } } => {
             Some(Id::derived(id.as_uuid(), key))
         }
         What::Call {
@@ -136,7 +187,8 @@ pub(super) fn child(id: Id<Execution>, wait: &Wait) -> Option<Id<Execution>> {
                 Request::Http(_)
                 | Request::Agent { .. }
                 | Request::Integration { .. }
-                | Request::Notify { .. },
+                | Request::Notify { .. }
+                | Request::Workflow { .. },
             ..
         }
         | What::Timer { .. } => None,

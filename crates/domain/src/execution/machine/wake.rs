@@ -3,7 +3,8 @@
 use serde_json::Map;
 
 use super::super::{
-    Answer, Cause, Doing, Ending, Error, Frame, Purpose, Standard, Thread, Turn, Wait, WaitId, What,
+    Answer, Cause, Doing, Ending, Error, Frame, Progress, Purpose, Standard, Thread, Turn, Wait,
+    WaitId, What,
 };
 use super::{Flow, MAIN, Machine, Outcome};
 use crate::workflow::Kind;
@@ -49,11 +50,11 @@ impl Machine<'_> {
             let (how, flow) = match answer {
                 Answer::Success(value) => (Ending::Succeeded, Flow::Leave(value.clone(), None)),
                 Answer::Failure(error) => {
-                    (Ending::Failed(error.clone()), Flow::Raise(error.clone()))
+                    (Ending::Failed(error.clone()), Flow::Raise(from_outside(error)))
                 }
                 Answer::Unknown(error) => {
                     self.keep_key(number, &known);
-                    (Ending::Unknown(error.clone()), Flow::Raise(error.clone()))
+                    (Ending::Unknown(error.clone()), Flow::Raise(from_outside(error)))
                 }
             };
             self.close(wait, how);
@@ -84,7 +85,7 @@ impl Machine<'_> {
     }
 
     /// The branch whose innermost task waits for this.
-    fn waiting(&self, wait: WaitId) -> Option<u32> {
+    pub(super) fn waiting(&self, wait: WaitId) -> Option<u32> {
         let waits = |frame: &Frame| match frame.doing {
             Doing::Waiting(held) => held == wait,
             Doing::Pausing { until, .. } => until == wait,
@@ -130,24 +131,15 @@ impl Machine<'_> {
     /// limit was that of one attempt, which the `try` may catch.
     fn time_out(&mut self, wait: WaitId) {
         let Some((number, depth)) = self.limited_by(wait) else { return };
-        let frames = self.frames(number)[depth + 1..].to_vec();
-        for frame in frames.iter().rev() {
-            self.abandon(frame, super::Progress::Cancelled);
-            self.thread(number).frames.pop();
+        while self.frames(number).len() > depth + 1 {
+            self.abandon(number, Progress::Cancelled);
         }
         let frame = self.top(number).clone();
-        for child in frame.forked() {
-            self.drop_thread(child);
-        }
-        self.touched.insert(number);
         let what = if frame.task.is_empty() { "the workflow" } else { frame.task.as_str() };
         let error = Standard::Timeout.error(format!("{what} took longer than its timeout"));
         if frame.timeout == Some(wait) {
             // The timeout of a `try` is not for itself to catch.
-            for held in frame.held() {
-                self.close(held, Ending::Dropped);
-            }
-            self.top(number).doing = Doing::Listing;
+            self.let_go(number);
         }
         self.ready.push_back((number, Flow::Raise(error)));
     }
@@ -168,4 +160,10 @@ impl Machine<'_> {
             thread.frames.iter().position(limits).map(|depth| (*number, depth))
         })
     }
+}
+
+/// An error as the task raises it that made the call: the place that another execution names is
+/// none of this document.
+fn from_outside(error: &Error) -> Error {
+    Error { instance: None, ..error.clone() }
 }

@@ -7,19 +7,26 @@ use serde_json::Value;
 
 use super::{evaluate, outputs};
 
-/// All outputs of jaq, or its error in an array of its own.
-fn jaq(source: &str, input: &str) -> Option<Value> {
+/// All outputs of jaq for each input; none where it fails.
+fn jaq(source: &str) -> Vec<Option<Value>> {
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let arena = Arena::default();
     let program = File { code: source, path: () };
-    let modules = Loader::new(definitions).load(&arena, program).ok()?;
-    let filter = Compiler::default().with_funs(functions).compile(modules).ok()?;
-    let input = read::parse_single(input.as_bytes()).ok()?;
-    let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new([]));
-    let values = filter.id.run((context, input)).map(|value| value.ok().map(|v| v.to_string()));
-    let values = values.map(|value| value.and_then(|value| serde_json::from_str(&value).ok()));
-    Some(values.collect::<Option<Vec<Value>>>().map_or(Value::Null, Value::Array))
+    let Ok(modules) = Loader::new(definitions).load(&arena, program) else {
+        panic!("jaq cannot parse {source}")
+    };
+    let Ok(filter) = Compiler::default().with_funs(functions).compile(modules) else {
+        panic!("jaq cannot compile {source}")
+    };
+    let outputs = |input: &&str| {
+        let input = read::parse_single(input.as_bytes()).ok()?;
+        let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new([]));
+        let values = filter.id.run((context, input));
+        let values = values.map(|value| serde_json::from_str(&value.ok()?.to_string()).ok());
+        values.collect::<Option<Vec<Value>>>().map(Value::Array)
+    };
+    INPUTS.iter().map(outputs).collect()
 }
 
 /// Inputs of all kinds.
@@ -33,8 +40,8 @@ const INPUTS: &[&str] = &[
     "[]",
     "[3,1,2,1]",
     r#"[{"a":2,"b":"x"},{"a":1,"b":"y"},{"a":2,"b":"z"}]"#,
-    r#"[[1,[2]],[3]]"#,
-    r#"{}"#,
+    "[[1,[2]],[3]]",
+    "{}",
     r#"{"a":1,"b":{"c":[1,2,{"d":null}]},"e":"text"}"#,
     r#"{"colors":["red","blue"],"n":2,"user":{"first":"Ada","last":"L"}}"#,
     r#"[{"key":"a","value":1},{"key":"b","value":2}]"#,
@@ -73,7 +80,7 @@ const SOURCES: &[&str] = &[
     "unique",
     "min",
     "max",
-    "flatten",
+    "arrays | flatten",
     "flatten(1)",
     "to_entries",
     "from_entries",
@@ -90,7 +97,6 @@ const SOURCES: &[&str] = &[
     "max_by(.a)",
     "map(.a) | add",
     "[paths]",
-    "[leaf_paths]?",
     "[paths(type == \"number\")]",
     "[..|numbers]",
     "first",
@@ -231,7 +237,6 @@ const STRICTER: &[&str] = &[
     "first",
     "last",
     "nth(1)",
-    "flatten",
     "from_entries",
     "has(\"a\")",
     "has(0)",
@@ -270,8 +275,8 @@ fn outputs_are_those_of_jaq() {
     let mut compared = 0;
     let mut different = Vec::new();
     for source in SOURCES {
-        for input in INPUTS {
-            let Some(expected @ Value::Array(_)) = jaq(source, input) else { continue };
+        for (input, expected) in INPUTS.iter().zip(jaq(source)) {
+            let Some(expected) = expected else { continue };
             let actual = outputs(source, &serde_json::from_str(input).unwrap());
             compared += 1;
             let known = DIFFERENT.contains(&(source, input))

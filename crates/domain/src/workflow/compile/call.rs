@@ -1,184 +1,158 @@
 //! `call` and `run`.
 
-use super::place::{Fields, Place};
+use super::place::{Fields, Place, nearest, quoted};
 use super::{Compiler, Scope};
-use crate::execution::HttpOutput;
-use crate::workflow::plan::{Call, Reference, Referent, Template};
+use crate::workflow::plan::{Call, Kind, Referent};
 
 /// Calls of the language that we do not make yet.
 const NOT_YET: [&str; 5] = ["a2a", "asyncapi", "grpc", "mcp", "openapi"];
 
+/// What can be called.
+const FUNCTIONS: [&str; 4] = ["http", "agent", "integration", "notify"];
+
+/// The most addresses that a notification is sent to.
+const ADDRESSES: usize = 50;
+
 impl Compiler {
-    pub(super) fn call(&mut self, fields: &mut Fields<'_>, scope: &Scope) -> Option<Call> {
-        let (call, with) = (fields.take("call")?, fields.take("with"));
-        let name = self.text(&call)?;
-        if NOT_YET.contains(&name.as_str()) {
-            self.unsupported(&call, &format!("`call: {name}`"), None);
+    pub(super) fn call(
+        &mut self,
+        at: &Place<'_>,
+        fields: &mut Fields<'_>,
+        scope: &Scope,
+    ) -> Option<Kind> {
+        let (function, with) = (fields.take("call")?, fields.take("with"));
+        let name = self.text(&function)?;
+        if NOT_YET.contains(&name) {
+            self.unsupported(&function, &format!("`call: {name}`"), None);
             return None;
         }
-        if !["http", "agent", "integration", "notify"].contains(&name.as_str()) {
-            let detail = format!("there is no function `{name}`");
-            let hint = "http, agent, integration or notify";
-            self.hinted(&call, "unknown_function", detail, hint);
+        if !FUNCTIONS.contains(&name) {
+            let detail = format!("there is no function {}", quoted(name));
+            let hint = match nearest(name, FUNCTIONS.into_iter()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => FUNCTIONS.join(", "),
+            };
+            self.hinted(&function, "unknown_function", detail, &hint);
             return None;
         }
         let Some(with) = with else {
-            self.fault(&call, "missing_field", "`with` is missing: what to call it with");
+            self.fault(at, "missing_field", "`with` is missing: what to call it with");
             return None;
         };
         let mut arguments = Fields::of(self, &with)?;
-        let call = match name.as_str() {
+        let call = match name {
             "http" => self.http(&mut arguments, scope),
             "agent" => self.agent(&mut arguments, scope),
             "integration" => self.integration(&mut arguments, scope),
             _ => self.notify(&mut arguments, scope),
         };
         arguments.finish(self);
-        call
-    }
-
-    fn http(&mut self, fields: &mut Fields<'_>, scope: &Scope) -> Option<Call> {
-        let (method, endpoint) =
-            (fields.required(self, "method"), fields.required(self, "endpoint"));
-        let headers = fields.take("headers").map(|at| self.template(&at, scope));
-        let query = fields.take("query").map(|at| self.template(&at, scope));
-        let body = fields.take("body").map(|at| self.template(&at, scope));
-        let output = fields.take("output").map(|at| self.output(&at));
-        let redirect = fields.take("redirect").is_some_and(|at| self.truth(&at));
-        let method = method.and_then(|at| self.method(&at));
-        let endpoint = endpoint.and_then(|at| self.endpoint(&at, scope));
-        Some(Call::Http {
-            method: method?,
-            endpoint: endpoint?,
-            headers: headers.flatten(),
-            query: query.flatten(),
-            body: body.flatten(),
-            output: output.unwrap_or_default(),
-            redirect,
-        })
-    }
-
-    fn method(&mut self, at: &Place<'_>) -> Option<String> {
-        let text = self.text(at)?.to_ascii_uppercase();
-        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-        if known.contains(&text.as_str()) {
-            return Some(text);
-        }
-        let detail = format!("`{text}` is no method");
-        self.hinted(at, "unknown_method", detail, &known.join(", ").to_lowercase());
-        None
-    }
-
-    fn output(&mut self, at: &Place<'_>) -> HttpOutput {
-        match at.text() {
-            Some("content") => HttpOutput::Content,
-            Some("raw") => HttpOutput::Raw,
-            Some("response") => HttpOutput::Response,
-            Some(_) | None => {
-                self.fault(at, "wrong_type", "`content`, `raw` or `response` is wanted here");
-                HttpOutput::Content
-            }
-        }
-    }
-
-    /// An endpoint: a URI with `{name}` in it, an expression, or an object that has it as `uri`.
-    fn endpoint(&mut self, at: &Place<'_>, scope: &Scope) -> Option<Template> {
-        if at.members().is_some() {
-            let mut fields = Fields::of(self, at)?;
-            let uri = fields.required(self, "uri");
-            if let Some(place) = fields.take("authentication") {
-                let hint = "put the credential into an integration and use call: integration";
-                self.unsupported(&place, "`endpoint.authentication`", Some(hint));
-            }
-            fields.finish(self);
-            return self.endpoint(&uri?, scope);
-        }
-        let text = self.text(at)?;
-        if super::shape::wrapped(&text).is_some() {
-            return self.template(at, scope);
-        }
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let bad = |c: char| c.is_whitespace() || c.is_control();
-        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-        if host.is_empty() || host.contains('@') || text.contains(bad) {
-            let hint = "an absolute http(s) URI without credentials; {name} stands for a member of the input";
-            self.hinted(at, "malformed_uri", format!("`{text}` is no endpoint"), hint);
-            return None;
-        }
-        if text.contains('{') {
-            return Some(Template::Uri(text));
-        }
-        Some(Template::Literal(text.into()))
+        call.map(|call| Kind::Call(Box::new(call)))
     }
 
     fn agent(&mut self, fields: &mut Fields<'_>, scope: &Scope) -> Option<Call> {
-        let agent = fields.required(self, "agent");
-        let input = fields.take("input").map(|at| self.template(&at, scope));
-        let agent = self.named(&agent?, Referent::Agent)?;
-        Some(Call::Agent { agent, input: input.flatten() })
+        let (agent, input) = (fields.required(self, "agent"), fields.take("input"));
+        let agent = agent.and_then(|at| self.named(&at, Referent::Agent));
+        let input = input.map(|at| self.template(&at, scope));
+        Some(Call::Agent { agent: agent?, input: input.flatten() })
     }
 
     fn integration(&mut self, fields: &mut Fields<'_>, scope: &Scope) -> Option<Call> {
         let integration = fields.required(self, "integration");
         let operation = fields.required(self, "operation");
-        let parameters = fields.take("parameters").map(|at| self.template(&at, scope));
-        let operation = operation.and_then(|at| self.text(&at));
-        let to = Referent::Integration(operation.clone().unwrap_or_default());
-        let integration = self.named(&integration?, to)?;
+        let parameters = fields.take("parameters").map(|at| self.object(&at, scope));
+        let operation = operation.and_then(|at| self.text(&at)).map(str::to_owned);
+        let integration = match &operation {
+            Some(operation) => {
+                let to = Referent::Integration(operation.clone());
+                integration.and_then(|at| self.named(&at, to))
+            }
+            None => integration.and_then(|at| self.label(&at)),
+        };
         let parameters = parameters.flatten();
-        Some(Call::Integration { integration, operation: operation?, parameters })
+        Some(Call::Integration { integration: integration?, operation: operation?, parameters })
     }
 
     fn notify(&mut self, fields: &mut Fields<'_>, scope: &Scope) -> Option<Call> {
-        let channel = fields.required(self, "channel");
-        let to = fields.required(self, "to").and_then(|at| self.template(&at, scope));
-        let template = fields.required(self, "template");
-        let data = fields.take("data").map(|at| self.template(&at, scope));
-        if let Some(at) = &channel
-            && self.text(at)? != "email"
-        {
-            self.hinted(at, "unknown_channel", "there is no such channel", "email");
-            return None;
+        let (channel, to) = (fields.required(self, "channel"), fields.required(self, "to"));
+        let (template, data) = (fields.required(self, "template"), fields.take("data"));
+        let channel = channel.and_then(|at| self.choice(&at, &["email"]));
+        let template = template.and_then(|at| self.named(&at, Referent::Template));
+        let data = data.map(|at| self.object(&at, scope));
+        let to = to?;
+        let all = to.items().unwrap_or_else(|| vec![to.clone()]);
+        if all.is_empty() || all.len() > ADDRESSES {
+            let detail = format!("1 to {ADDRESSES} addresses are wanted");
+            self.fault(&to, "out_of_range", detail);
         }
-        let channel = self.text(&channel?)?;
-        let template = self.named(&template?, Referent::Template)?;
-        Some(Call::Notify { channel, to: to?, template, data: data.flatten() })
+        for one in &all {
+            self.address(one);
+        }
+        Some(Call::Notify {
+            channel: channel?.to_owned(),
+            to: self.template(&to, scope)?,
+            template: template?,
+            data: data.flatten(),
+        })
+    }
+
+    /// An address that is written out; whether mail gets there is found out by sending some.
+    fn address(&mut self, at: &Place<'_>) {
+        let Some(text) = self.text(at) else { return };
+        if !text.contains("${") && (!text.contains('@') || text.contains(char::is_whitespace)) {
+            let detail = format!("{} is no e-mail address", quoted(text));
+            self.fault(at, "malformed_address", detail);
+        }
     }
 
     /// `run`: another workflow.
-    pub(super) fn run(&mut self, at: &Place<'_>, scope: &Scope) -> Option<Call> {
+    pub(super) fn run(&mut self, at: &Place<'_>, scope: &Scope) -> Option<Kind> {
         let mut fields = Fields::of(self, at)?;
-        let r#await = fields.take("await").is_none_or(|at| self.truth(&at));
-        fields.take("return");
+        let (r#await, result) = (fields.take("await"), fields.take("return"));
         let workflow = fields.take("workflow");
+        let mut others = false;
         for other in ["container", "script", "shell"] {
             if let Some(place) = fields.take(other) {
                 self.unsupported(&place, &format!("`run: {other}`"), None);
-                return None;
+                others = true;
             }
         }
         fields.finish(self);
+        if others {
+            return None;
+        }
+        if let Some(at) = result {
+            let hint = "leave it out: what comes back is the output of the workflow";
+            self.unsupported(&at, "`return`", Some(hint));
+        }
+        let r#await = r#await.is_none_or(|at| self.truth(&at).unwrap_or(true));
         let Some(workflow) = workflow else {
             self.fault(at, "missing_field", "`workflow` is missing: what to run");
             return None;
         };
         let mut fields = Fields::of(self, &workflow)?;
-        let namespace = fields.required(self, "namespace").and_then(|at| self.text(&at));
-        let name = fields.required(self, "name");
-        let version = fields.take("version").and_then(|at| self.text(&at));
-        let input = fields.take("input").map(|at| self.template(&at, scope));
+        let namespace = fields.required(self, "namespace");
+        let (name, version) = (fields.required(self, "name"), fields.required(self, "version"));
+        let input = fields.take("input");
         fields.finish(self);
-        let (namespace, name) = (namespace?, name?);
-        let name = self.named(&name, Referent::Workflow(namespace.clone()))?;
-        let version = version.filter(|version| version != "latest");
-        Some(Call::Workflow { namespace, name, version, input: input.flatten(), r#await })
-    }
-
-    /// A name of something outside of the document, noted for whoever can check it.
-    fn named(&mut self, at: &Place<'_>, to: Referent) -> Option<String> {
-        let name = self.text(at)?;
-        let (pointer, line) = (at.pointer.clone(), at.node.line);
-        self.references.push(Reference { to, name: name.clone(), pointer, line });
-        Some(name)
+        let namespace = namespace.and_then(|at| self.label(&at));
+        let version = match version {
+            Some(at) if at.text() == Some("latest") => None,
+            Some(at) => Some(self.version(&at)?),
+            None => None,
+        };
+        let input = match input {
+            Some(at) if at.is_map() => Some(self.template(&at, scope)?),
+            Some(at) => {
+                let hint = "expressions stand inside of it: {order: '${ . }'}";
+                self.hinted(&at, "wrong_type", "an object is wanted here", hint);
+                None
+            }
+            None => None,
+        };
+        let namespace = namespace?;
+        let name = self.named(&name?, Referent::Workflow(namespace.clone()))?;
+        let call = Call::Workflow { namespace, name, version, input, r#await };
+        Some(Kind::Call(Box::new(call)))
     }
 }

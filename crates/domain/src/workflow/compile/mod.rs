@@ -1,47 +1,61 @@
 //! From a document to a plan. All faults of a document are found in one go.
 
 mod call;
+mod data;
 mod flow;
+mod head;
+mod http;
 mod place;
-mod shape;
+mod raise;
 mod span;
 mod task;
+#[cfg(test)]
+mod tests;
 mod uses;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::plan::{Plan, Reference, Shape, Task, TaskRef};
+use super::plan::{Plan, Reference, Referent, Task, TaskRef};
 use super::source;
-use crate::Fault;
-use place::{Fields, Place};
+use crate::{Fault, name};
+use place::{Fields, Place, nearest, quoted};
 use uses::Uses;
 
 /// The most faults that are listed.
 const FAULTS: usize = 100;
 
+/// The most faults that are collected; beyond it somebody is only testing our patience.
+const COLLECTED: usize = 1_000;
+
 /// The most tasks of a workflow.
 const TASKS: usize = 1_000;
 
-/// How deep lists of tasks may nest.
-const DEPTH: usize = 32;
+/// The most expressions of a workflow.
+const EXPRESSIONS: usize = 5_000;
 
 /// Variables that every expression may use.
 const VARIABLES: [&str; 5] = ["context", "input", "runtime", "task", "workflow"];
 
 impl Plan {
-    /// Compiles a document (YAML or JSON); if that fails, everything that is wrong with it.
+    /// Compiles a document (YAML or JSON); if that fails, everything that is wrong with it: the
+    /// first hundred faults by line.
     pub fn compile(document: &str) -> Result<Self, Vec<Fault>> {
-        let root = source::read(document)?;
+        let root = source::read(document).map_err(sorted)?;
         let mut compiler = Compiler::default();
         let plan = compiler.workflow(&Place::root(&root));
         match plan {
             Some(plan) if compiler.faults.is_empty() => Ok(plan),
-            Some(_) | None => Err(compiler.sorted_faults()),
+            Some(_) | None => Err(sorted(compiler.faults)),
         }
     }
+}
+
+fn sorted(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort_by(|one, other| (one.line, &one.pointer).cmp(&(other.line, &other.pointer)));
+    faults.dedup();
+    faults.truncate(FAULTS);
+    faults
 }
 
 #[derive(Default)]
@@ -50,13 +64,16 @@ struct Compiler {
     tasks: Vec<Option<Task>>,
     references: Vec<Reference>,
     uses: Uses,
+    /// How many expressions there were so far.
+    expressions: usize,
+    /// How many patterns of schemas there were so far.
+    patterns: usize,
 }
 
-/// What expressions at some place of a document may use, and how deep that place is.
+/// What expressions at some place of a document may use besides [`VARIABLES`].
 #[derive(Clone, Default)]
 struct Scope {
     variables: Vec<String>,
-    depth: usize,
 }
 
 impl Scope {
@@ -72,72 +89,59 @@ impl Scope {
 }
 
 impl Compiler {
+    /// Whether further faults are not collected any more.
+    fn is_fed_up(&self) -> bool {
+        self.faults.len() >= COLLECTED
+    }
+
     fn fault(&mut self, at: &Place<'_>, code: &str, detail: impl Into<String>) {
-        self.faults.push(Fault::new(&at.pointer, code, detail).at_line(at.node.line));
+        if !self.is_fed_up() {
+            self.faults.push(Fault::new(at.pointer(), code, detail).at_line(at.node.line));
+        }
     }
 
     fn hinted(&mut self, at: &Place<'_>, code: &str, detail: impl Into<String>, hint: &str) {
-        let fault = Fault::new(&at.pointer, code, detail).at_line(at.node.line);
-        self.faults.push(fault.hint(hint));
+        if !self.is_fed_up() {
+            let fault = Fault::new(at.pointer(), code, detail).at_line(at.node.line);
+            self.faults.push(fault.hint(hint));
+        }
     }
 
+    /// Notes something that the language has and we have not.
     fn unsupported(&mut self, at: &Place<'_>, what: &str, hint: Option<&str>) {
-        let fault =
-            Fault::new(&at.pointer, "not_supported_yet", format!("{what} is not supported yet"));
-        let fault = fault.at_line(at.node.line);
-        self.faults.push(match hint {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        });
-    }
-
-    fn sorted_faults(mut self) -> Vec<Fault> {
-        self.faults
-            .sort_by(|one, other| (one.line, &one.pointer).cmp(&(other.line, &other.pointer)));
-        self.faults.dedup();
-        self.faults.truncate(FAULTS);
-        self.faults
+        let detail = format!("{what} is not supported yet");
+        match hint {
+            Some(hint) => self.hinted(at, "not_supported_yet", detail, hint),
+            None => self.fault(at, "not_supported_yet", detail),
+        }
     }
 
     fn workflow(&mut self, root: &Place<'_>) -> Option<Plan> {
         let mut fields = Fields::of(self, root)?;
-        let document = fields.take("document");
+        let document = fields.required(self, "document");
         let uses = fields.take("use");
         let (input, output) = (fields.take("input"), fields.take("output"));
-        let (tasks, timeout) = (fields.take("do"), fields.take("timeout"));
-        for (name, hint) in [
-            ("schedule", "start executions through the API or a webhook"),
-            ("evaluate", "expressions are jq in strict mode, which is the default"),
-        ] {
-            if let Some(place) = fields.take(name) {
-                self.unsupported(&place, &format!("`{name}`"), Some(hint));
-            }
-        }
+        let (tasks, timeout) = (fields.required(self, "do"), fields.take("timeout"));
+        let (schedule, evaluate) = (fields.take("schedule"), fields.take("evaluate"));
         fields.finish(self);
-        let head = if let Some(place) = document {
-            self.document(&place)
-        } else {
-            self.fault(root, "missing_field", "`document` is missing");
-            None
-        };
-        if let Some(place) = &uses {
-            self.read_uses(place);
+        if let Some(at) = schedule {
+            let hint = "start executions through the API or a webhook";
+            self.unsupported(&at, "`schedule`", Some(hint));
+        }
+        if let Some(at) = evaluate {
+            self.evaluate(&at);
+        }
+        let head = document.and_then(|at| self.head(&at));
+        if let Some(at) = uses {
+            self.read_uses(&at);
         }
         let scope = Scope::default();
+        let after = scope.with(&["output"]);
         let input = input.map(|at| self.shape(&at, "from", &scope)).unwrap_or_default();
         let timeout = timeout.and_then(|at| self.timeout(&at, &scope));
-        let root_tasks = if let Some(place) = tasks {
-            self.tasks(&place, &scope)
-        } else {
-            self.fault(root, "missing_field", "`do` is missing: the tasks to run");
-            vec![]
-        };
-        let output_scope = scope.with(&["output"]);
-        let output = output.map(|at| self.shape(&at, "as", &output_scope)).unwrap_or_default();
-        if self.tasks.len() > TASKS {
-            self.fault(root, "too_many_tasks", format!("a workflow has at most {TASKS} tasks"));
-        }
-        let head = head?;
+        let list = tasks.map(|at| self.tasks(&at, &scope));
+        let output = output.map(|at| self.shape(&at, "as", &after)).unwrap_or_default();
+        let (head, root_tasks) = (head?, list?);
         let tasks: Vec<Task> =
             std::mem::take(&mut self.tasks).into_iter().collect::<Option<_>>()?;
         let by_pointer: HashMap<String, TaskRef> =
@@ -158,66 +162,55 @@ impl Compiler {
         })
     }
 
-    fn document(&mut self, place: &Place<'_>) -> Option<Head> {
-        let mut fields = Fields::of(self, place)?;
-        let dsl = fields.required(self, "dsl");
-        let namespace = fields.required(self, "namespace");
-        let name = fields.required(self, "name");
-        let version = fields.required(self, "version");
-        let title = fields.take("title").and_then(|at| self.text(&at));
-        for open in ["summary", "tags"] {
-            fields.take(open);
+    /// Any text.
+    fn text<'n>(&mut self, at: &Place<'n>) -> Option<&'n str> {
+        let text = at.text();
+        if text.is_none() {
+            self.fault(at, "wrong_type", "text is wanted here");
         }
-        let metadata = fields.take("metadata");
-        fields.finish(self);
-        if let Some(metadata) = metadata {
-            self.metadata(&metadata);
-        }
-        if let Some(at) = dsl {
-            self.dsl(&at);
-        }
-        let namespace = namespace.and_then(|at| self.label(&at));
-        let name = name.and_then(|at| self.label(&at));
-        let version = version.and_then(|at| self.version(&at));
-        Some(Head { namespace: namespace?, name: name?, version: version?, title })
+        text
     }
 
-    fn dsl(&mut self, at: &Place<'_>) {
-        let Some(text) = self.text(at) else { return };
-        let fits = semver::Version::parse(&text).is_ok_and(|v| (v.major, v.minor) == (1, 0));
-        if !fits {
-            self.hinted(
-                at,
-                "unknown_dsl",
-                format!("`{text}` is no version of the language that is known here"),
-                "1.0.0 to 1.0.x",
-            );
+    /// One of a few words.
+    fn choice<'k>(&mut self, at: &Place<'_>, known: &[&'k str]) -> Option<&'k str> {
+        let text = self.text(at)?;
+        let found = known.iter().copied().find(|known| *known == text);
+        if found.is_none() {
+            let detail = format!("{} is not among what is known here", quoted(text));
+            let hint = match nearest(text, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => known.join(", "),
+            };
+            self.hinted(at, "unknown_value", detail, &hint);
         }
+        found
     }
 
+    fn truth(&mut self, at: &Place<'_>) -> Option<bool> {
+        let truth = at.truth();
+        if truth.is_none() {
+            self.fault(at, "wrong_type", "true or false is wanted here");
+        }
+        truth
+    }
+
+    /// A name that could be that of a thing.
     fn label(&mut self, at: &Place<'_>) -> Option<String> {
         let text = self.text(at)?;
-        let mut faults = vec![];
-        crate::name::check(&text, &mut faults);
-        if faults.is_empty() {
-            return Some(text);
+        if name::is_good(text) {
+            return Some(text.to_owned());
         }
         let hint = "1 to 63 lower-case letters, digits and hyphens, no hyphen at either end";
-        self.hinted(at, "malformed_name", format!("`{text}` is no name"), hint);
+        self.hinted(at, "malformed_name", format!("{} is no name", quoted(text)), hint);
         None
     }
 
-    fn version(&mut self, at: &Place<'_>) -> Option<String> {
-        let Value::String(text) = at.node.to_json() else {
-            self.hinted(at, "wrong_type", "a version must be text", "put it into quotes: '1.0.0'");
-            return None;
-        };
-        if semver::Version::parse(&text).is_err() {
-            let detail = format!("`{text}` is no semantic version");
-            self.hinted(at, "malformed_version", detail, "such as 1.0.0");
-            return None;
-        }
-        Some(text)
+    /// A name of something outside of the document, noted for whoever can check it.
+    fn named(&mut self, at: &Place<'_>, to: Referent) -> Option<String> {
+        let name = self.label(at)?;
+        let (pointer, line) = (at.pointer(), at.node.line);
+        self.references.push(Reference { to, name: name.clone(), pointer, line });
+        Some(name)
     }
 
     /// Metadata are the author's own, but for the part that is ours.
@@ -227,44 +220,4 @@ impl Compiler {
             self.unsupported(&flow, "`metadata.flow`", None);
         }
     }
-
-    fn text(&mut self, at: &Place<'_>) -> Option<String> {
-        match at.node.to_json() {
-            Value::String(text) => Some(text),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => {
-                self.fault(at, "wrong_type", "text is wanted here");
-                None
-            }
-        }
-    }
-
-    fn truth(&mut self, at: &Place<'_>) -> bool {
-        match at.node.to_json() {
-            Value::Bool(truth) => truth,
-            Value::Null
-            | Value::String(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => {
-                self.fault(at, "wrong_type", "true or false is wanted here");
-                false
-            }
-        }
-    }
-}
-
-struct Head {
-    namespace: String,
-    name: String,
-    version: String,
-    title: Option<String>,
-}
-
-/// A shape that was given, or one that leaves everything as it is.
-fn given(shape: Option<Shape>) -> Shape {
-    shape.unwrap_or_default()
 }
