@@ -168,7 +168,9 @@ fn code() -> Vec<PathBuf> {
 }
 
 fn walk(folder: &Path, kind: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+    for entry in
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             walk(&path, kind, found);

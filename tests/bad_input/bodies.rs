@@ -1,6 +1,6 @@
 //! JSON bodies that must not be accepted.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Case, Scene};
 
@@ -53,7 +53,7 @@ async fn a_body_that_is_not_what_is_wanted_is_refused() {
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
     let scene = Scene::set().await;
-    let bad = |what, path: &str, body: serde_json::Value, answer| {
+    let bad = |what, path: &str, body: Value, answer| {
         Case::new(what, scene.post(path, body.to_string()), answer)
     };
     let agent = (422, "agent_invalid");
@@ -106,70 +106,65 @@ async fn settings_that_make_no_sense_are_refused() {
         .await;
 }
 
+/// A body with one member changed, and what it is answered.
+type Changed = (&'static str, Value, (u16, &'static str), Option<(&'static str, &'static str)>);
+
+/// Cases that each change one member of an otherwise good body.
+fn changed(scene: &Scene, path: &str, good: &Value, changes: Vec<Changed>) -> Vec<Case> {
+    let case = |(member, value, answer, fault): Changed| {
+        let mut body = good.clone();
+        body[member] = value;
+        let case = Case::new(member, scene.post(path, body.to_string()), answer);
+        match fault {
+            Some((pointer, code)) => case.at(pointer, code),
+            None => case,
+        }
+    };
+    changes.into_iter().map(case).collect()
+}
+
 #[tokio::test]
-async fn integrations_notifications_and_keys_that_make_no_sense_are_refused() {
+async fn integrations_that_make_no_sense_are_refused() {
     let scene = Scene::set().await;
-    let bad = |what, path: &str, body: serde_json::Value, answer| {
-        Case::new(what, scene.post(path, body.to_string()), answer)
-    };
+    let good = json!({"name": "x", "base_url": "https://example.com"});
     let invalid = (422, "integration_invalid");
-    let integration = |member: &str, value: serde_json::Value| {
-        let mut whole = json!({"name": "x", "base_url": "https://example.com"});
-        whole[member] = value;
-        whole
-    };
-    let post = json!({"o": {"method": "BREW", "path": "/"}});
+    let brew = json!({"o": {"method": "BREW", "path": "/"}});
+    let open = json!({"o": {"method": "GET", "path": "/{a"}});
     let short = json!({"scheme": "standard_webhooks", "secret": "short"});
-    let note = |member: &str, value: serde_json::Value| {
-        let mut whole = json!({"channel": "email", "to": "a@example.com", "template": "t"});
-        whole[member] = value;
-        whole
-    };
+    let changes = vec![
+        ("base_url", json!("ftp://x"), invalid, Some(("/base_url", "malformed_url"))),
+        ("base_url", json!("https://me:pw@x"), invalid, Some(("/base_url", "malformed_url"))),
+        ("auth", json!({"type": "bearer"}), invalid, Some(("/auth/token", "missing_field"))),
+        ("auth", json!({"type": "magic"}), FORM, None),
+        ("operations", brew, invalid, Some(("/operations/o/method", "unknown_method"))),
+        ("operations", open, invalid, Some(("/operations/o/path", "malformed_placeholder"))),
+        ("webhook", short, invalid, Some(("/webhook/secret", "malformed_secret"))),
+        ("colour", json!("red"), FORM, None),
+        ("name", json!("i"), (409, "integration_exists"), None),
+    ];
+    scene.judge(changed(&scene, "/integrations", &good, changes)).await;
+}
+
+#[tokio::test]
+async fn notifications_and_keys_that_make_no_sense_are_refused() {
+    let scene = Scene::set().await;
+    let good = json!({"channel": "email", "to": "a@example.com", "template": "t"});
     let refused = (422, "notification_invalid");
-    scene
-        .judge(vec![
-            bad("a scheme", "/integrations", integration("base_url", json!("ftp://x")), invalid)
-                .at("/base_url", "malformed_url"),
-            bad(
-                "no token",
-                "/integrations",
-                integration("auth", json!({"type": "bearer"})),
-                invalid,
-            )
-            .at("/auth/token", "missing_field"),
-            bad("a method", "/integrations", integration("operations", post), invalid)
-                .at("/operations/o/method", "unknown_method"),
-            bad("a short secret", "/integrations", integration("webhook", short), invalid)
-                .at("/webhook/secret", "malformed_secret"),
-            bad("a type", "/integrations", integration("auth", json!({"type": "magic"})), FORM),
-            bad("a field", "/integrations", integration("colour", json!("red")), FORM),
-            bad(
-                "again",
-                "/integrations",
-                integration("name", json!("i")),
-                (409, "integration_exists"),
-            ),
-            bad("a pigeon", "/notifications", note("channel", json!("pigeon")), FORM)
-                .at("/channel", "wrong_type"),
-            bad("nobody", "/notifications", note("to", json!([])), refused)
-                .at("/to", "out_of_range"),
-            bad("an address", "/notifications", note("to", json!(["a@b", "here"])), refused)
-                .at("/to/1", "malformed_address"),
-            bad("a header", "/notifications", note("to", json!("a@b\r\nBcc: c@d")), refused)
-                .at("/to/0", "malformed_address"),
-            bad("a template", "/notifications", note("template", json!("none")), refused)
-                .at("/template", "unknown_reference"),
-            bad("a field", "/notifications", note("urgent", json!(true)), FORM)
-                .at("/urgent", "unknown_field"),
-            bad("access", "/auth/api-keys", json!({"name": "x", "access": "god"}), FORM)
-                .at("/access", "wrong_type"),
-            bad(
-                "a name",
-                "/auth/api-keys",
-                json!({"name": "", "access": "read"}),
-                (422, "api_key_invalid"),
-            )
-            .at("/name", "malformed_name"),
-        ])
-        .await;
+    let changes = vec![
+        ("channel", json!("pigeon"), FORM, Some(("/channel", "wrong_type"))),
+        ("to", json!([]), refused, Some(("/to", "out_of_range"))),
+        ("to", json!(["a@b", "here"]), refused, Some(("/to/1", "malformed_address"))),
+        ("to", json!("a@b\r\nBcc: c@d"), refused, Some(("/to/0", "malformed_address"))),
+        ("template", json!("none"), refused, Some(("/template", "unknown_reference"))),
+        ("urgent", json!(true), FORM, Some(("/urgent", "unknown_field"))),
+    ];
+    let mut cases = changed(&scene, "/notifications", &good, changes);
+    let good = json!({"name": "x", "access": "read"});
+    let changes = vec![
+        ("access", json!("god"), FORM, Some(("/access", "wrong_type"))),
+        ("name", json!(""), (422, "api_key_invalid"), Some(("/name", "malformed_name"))),
+        ("token", json!("evs_mine"), FORM, Some(("/token", "unknown_field"))),
+    ];
+    cases.extend(changed(&scene, "/auth/api-keys", &good, changes));
+    scene.judge(cases).await;
 }

@@ -1,5 +1,7 @@
 //! Workflow documents that must not be published.
 
+use serde_json::Value;
+
 use super::{Case, Scene};
 
 /// What every document is answered that has a fault.
@@ -12,87 +14,81 @@ fn task(task: &str) -> String {
     format!("{HEAD}do:\n  - one: {task}\n")
 }
 
+/// First tasks that must not be published, with the place of the fault below the task.
+const TASKS: &[(&str, &str, &str)] = &[
+    ("{set: {a: 1}, iff: '.a'}", "/iff", "unknown_field"),
+    ("{jump: {to: moon}}", "", "unknown_task"),
+    ("{listen: {to: {any: []}}}", "/listen", "not_supported_yet"),
+    ("{call: grpc, with: {}}", "/call", "not_supported_yet"),
+    ("{run: {shell: {command: ls}}}", "/run/shell", "not_supported_yet"),
+    ("{call: teleport, with: {}}", "/call", "unknown_function"),
+    (
+        "{call: http, with: {method: brew, endpoint: 'https://a.example'}}",
+        "/with/method",
+        "unknown_method",
+    ),
+    (
+        "{call: http, with: {method: get, endpoint: 'file:///etc/passwd'}}",
+        "/with/endpoint",
+        "malformed_uri",
+    ),
+    ("{set: {a: '${ .a + }'}}", "/set/a", "malformed_expression"),
+    ("{set: {a: '${ frobnicate }'}}", "/set/a", "malformed_expression"),
+    ("{set: {a: '${ $nobody }'}}", "/set/a", "malformed_expression"),
+    ("{set: {a: 1}, if: '.a ='}", "/if", "malformed_expression"),
+    ("{set: {a: 1}, then: nowhere}", "/then", "unknown_target"),
+    ("{wait: {days: -1}}", "/wait/days", "malformed_duration"),
+    ("{do: [{a: {set: {x: 1}}}, {a: {set: {x: 2}}}]}", "/do/1/a", "duplicate_task"),
+];
+
 #[tokio::test]
-async fn a_document_with_a_fault_is_refused_with_its_place() {
+async fn a_task_with_a_fault_is_refused_with_its_place() {
     let scene = Scene::set().await;
-    let bad = |what, document: String, pointer, code| {
+    let bad = |(document, place, code): &(&'static str, &'static str, &'static str)| {
+        let case = Case::new(document, scene.publish(task(document)), INVALID);
+        case.at(format!("/do/0/one{place}"), code)
+    };
+    scene.judge(TASKS.iter().map(bad).collect()).await;
+}
+
+#[tokio::test]
+async fn a_document_of_the_wrong_form_is_refused_with_the_place() {
+    let scene = Scene::set().await;
+    let good = "do:\n  - one: {set: {a: 1}}\n";
+    let bad = |what, document: String, pointer: &str, code| {
         Case::new(what, scene.publish(document), INVALID).at(pointer, code)
     };
-    let good = "do:\n  - one: {set: {a: 1}}\n";
+    let head = |from: &str, to: &str| format!("{}{good}", HEAD.replace(from, to));
+    let map = format!("{HEAD}do: {{one: {{set: {{a: 1}}}}}}\n");
+    let number = head("version: 1.0.0", "version: 1.0");
+    let name = head("name: bad", "name: Bad_Name");
+    let dsl = head("dsl: 1.0.3", "dsl: 2.0.0");
     scene
         .judge(vec![
-            bad("unknown member", format!("{HEAD}{good}retries: 3\n"), "/retries", "unknown_field"),
-            bad(
-                "unknown field of a task",
-                task("{set: {a: 1}, iff: '.a'}"),
-                "/do/0/one/iff",
-                "unknown_field",
-            ),
-            bad("unknown task", task("{jump: {to: moon}}"), "/do/0/one", "unknown_task"),
-            bad(
-                "not yet",
-                task("{listen: {to: {any: []}}}"),
-                "/do/0/one/listen",
-                "not_supported_yet",
-            ),
-            bad(
-                "tasks that are no list",
-                format!("{HEAD}do: {{one: {{set: {{a: 1}}}}}}\n"),
-                "/do",
-                "wrong_type",
-            ),
+            bad("a member", format!("{HEAD}{good}retries: 3\n"), "/retries", "unknown_field"),
+            bad("tasks that are no list", map, "/do", "wrong_type"),
             bad("no document", good.to_owned(), "", "missing_field"),
             bad("no tasks", HEAD.to_owned(), "", "missing_field"),
-            bad(
-                "a version that is a number",
-                format!("{}{good}", HEAD.replace("version: 1.0.0", "version: 1.0")),
-                "/document/version",
-                "wrong_type",
-            ),
-            bad(
-                "a name that is none",
-                format!("{}{good}", HEAD.replace("name: bad", "name: Bad_Name")),
-                "/document/name",
-                "malformed_name",
-            ),
-            bad(
-                "an expression that does not compile",
-                task("{set: {a: '${ .a + }'}}"),
-                "/do/0/one/set/a",
-                "malformed_expression",
-            ),
-            bad(
-                "an unknown function",
-                task("{set: {a: '${ frobnicate }'}}"),
-                "/do/0/one/set/a",
-                "malformed_expression",
-            ),
-            bad(
-                "an unknown variable",
-                task("{set: {a: '${ $nobody }'}}"),
-                "/do/0/one/set/a",
-                "malformed_expression",
-            ),
-            bad(
-                "a jump to nowhere",
-                task("{set: {a: 1}, then: nowhere}"),
-                "/do/0/one/then",
-                "unknown_target",
-            ),
-            bad(
-                "a duration that is none",
-                task("{wait: {days: -1}}"),
-                "/do/0/one/wait/days",
-                "malformed_duration",
-            ),
-            bad(
-                "a duplicate task",
-                format!("{HEAD}do:\n  - a: {{set: {{x: 1}}}}\n  - a: {{set: {{x: 2}}}}\n"),
-                "/do/1/a",
-                "duplicate_task",
-            ),
+            bad("a number", number, "/document/version", "wrong_type"),
+            bad("a name", name, "/document/name", "malformed_name"),
+            bad("a language", dsl, "/document/dsl", "unknown_dsl"),
         ])
         .await;
+}
+
+#[tokio::test]
+async fn all_faults_of_a_document_are_told_at_once_with_lines_and_hints() {
+    let scene = Scene::set().await;
+    let document = format!(
+        "{HEAD}do:\n  - one:\n      st: 1\n  - two:\n      set: {{a: 1}}\n      then: tree\n"
+    );
+    let answer = scene.api.send(scene.publish(document)).await;
+    let errors = answer.body["errors"].as_array().cloned().expect("errors");
+    let lines: Vec<&Value> = errors.iter().map(|error| &error["line"]).collect();
+    assert_eq!(lines, [4, 7], "{}", answer.text);
+    for error in errors {
+        assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{error}");
+    }
 }
 
 #[tokio::test]

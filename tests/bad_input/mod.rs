@@ -21,7 +21,7 @@ struct Case {
     status: u16,
     code: &'static str,
     /// Pointer and code of one of the errors.
-    fault: Option<(&'static str, &'static str)>,
+    fault: Option<(String, &'static str)>,
 }
 
 impl Case {
@@ -34,8 +34,8 @@ impl Case {
     }
 
     /// It must also say what exactly is wrong, and where.
-    fn at(mut self, pointer: &'static str, code: &'static str) -> Self {
-        self.fault = Some((pointer, code));
+    fn at(mut self, pointer: impl Into<String>, code: &'static str) -> Self {
+        self.fault = Some((pointer.into(), code));
         self
     }
 }
@@ -168,9 +168,11 @@ impl Scene {
             && ["title", "detail"]
                 .iter()
                 .all(|member| body[member].as_str().is_some_and(|s| !s.is_empty()));
-        let says = fault.is_none_or(|(pointer, code)| {
+        let says = fault.as_ref().is_none_or(|(pointer, code)| {
             let errors = body["errors"].as_array().into_iter().flatten();
-            errors.into_iter().any(|error| error["pointer"] == pointer && error["code"] == code)
+            errors
+                .into_iter()
+                .any(|error| error["pointer"] == pointer.as_str() && error["code"] == *code)
         });
         let fits = got == status && body["code"] == code && whole && says;
         (!fits).then(|| format!("{what}: wanted {status} {code} {fault:?}, got {got} {text}"))
