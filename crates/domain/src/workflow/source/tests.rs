@@ -88,10 +88,9 @@ fn aliases_tags_and_second_documents_are_refused() {
 fn what_is_no_yaml_says_where() {
     only("a: 1\nb: [1, 2", "/b", 2, "malformed_yaml");
     only("a: 1\n b: 2", "", 2, "malformed_yaml");
-    for empty in ["", "# nothing\n", "---\n...\n"] {
-        let result = read(empty);
-        assert!(result.is_err() || result.is_ok_and(|node| node.to_json().is_null()), "{empty}");
-    }
+    only("", "", 1, "empty_document");
+    only("\n", "", 1, "empty_document");
+    only("# nothing\n", "", 1, "empty_document");
 }
 
 #[test]
@@ -139,8 +138,9 @@ proptest! {
 
     #[test]
     fn any_json_in_ascii_is_read_as_it_is(text in "[^\\x00]{0,20}") {
-        let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-        prop_assert_eq!(json_of(&format!("[\"{escaped}\"]")), json!([text]));
+        let escaped: Vec<String> =
+            text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        prop_assert_eq!(json_of(&format!("[\"{}\"]", escaped.concat())), json!([text]));
     }
 
     #[test]
