@@ -106,7 +106,7 @@ where
 {
     fn next(&mut self) -> Result<(Event<'t>, u32), Fault> {
         match self.events.next() {
-            Some(Ok((event, span))) => Ok((event, line(span.start.line()))),
+            Some(Ok((event, span))) => Ok((event, line(span.start.line()).min(self.lines))),
             Some(Err(error)) => {
                 let at = line(error.marker().line()).min(self.lines);
                 if error.info().contains("recursion limit") {
