@@ -18,18 +18,37 @@ use crate::support::{PATIENCE, Stub, World, eventually};
 const EXECUTIONS: usize = 40;
 const EFFECTS: usize = 3;
 
-/// When to kill: whenever the receiver's ledger has grown to one of these lengths.
+/// When to kill: when the receiver's ledger has grown to one of these lengths.
 fn moments(seed: u64, times: usize) -> BTreeSet<usize> {
     let mut state = seed;
     let mut moments = BTreeSet::new();
     while moments.len() < times {
         // Knuth's MMIX generator: chance that comes out the same each time.
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let most = EXECUTIONS * EFFECTS * 3 / 4;
-        moments.insert(1 + usize::try_from(state >> 33).expect("31 bits") % most);
+        let (factor, summand) = (6_364_136_223_846_793_005, 1_442_695_040_888_963_407);
+        state = state.wrapping_mul(factor).wrapping_add(summand);
+        let random = usize::try_from(state >> 33).expect("31 bits");
+        moments.insert(1 + random % (EXECUTIONS * EFFECTS / 2));
     }
     moments
+}
+
+/// Kills at the given moments: each time with a call under way that is not answered yet. How often
+/// there still was something to kill.
+async fn kill_at(moments: BTreeSet<usize>, stub: &Stub, mut kill: impl AsyncFnMut()) -> usize {
+    let mut times = 0;
+    for moment in moments {
+        let so_far = stub.calls().len();
+        if so_far >= EXECUTIONS * EFFECTS {
+            break;
+        }
+        let moment = moment.max(so_far + 1);
+        stub.release_until(moment);
+        eventually("the next moment", async || (stub.calls().len() >= moment).then_some(())).await;
+        kill().await;
+        times += 1;
+    }
+    stub.release();
+    times
 }
 
 /// Starts all executions, each under its own key.
@@ -116,33 +135,39 @@ fn each_effect_has_one_key(stub: &Stub) {
 async fn a_process_that_is_killed_goes_on_where_it_was() {
     let mut world = World::start().await;
     let stub = Stub::start().await;
+    stub.hold();
     let workflow = world.api().publish(LOAD).await;
     let starting = start_all(&world.server.client(), &workflow, stub.url());
-    for moment in moments(20_260_729, 5) {
-        eventually("the next moment", async || (stub.calls().len() >= moment).then_some(())).await;
+    let times = kill_at(moments(20_260_729, 5), &stub, async || {
         world.server.kill().expect("killed");
         world.server.start_again().await.expect("it starts again");
-    }
+    });
+    assert!(times.await >= 3, "it was over too soon");
     let started = starting.join_all().await.into_iter().collect();
     everything_happened_once(&world, &stub, started).await;
+    let calls = stub.calls().len();
+    assert!(calls > EXECUTIONS * EFFECTS, "no call was under way when the process was killed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_is_killed_takes_nothing_with_it() {
     let mut world = World::on_its_own_postgres().await;
     let stub = Stub::start().await;
+    stub.hold();
     let workflow = world.api().publish(LOAD).await;
     let starting = start_all(&world.server.client(), &workflow, stub.url());
-    for moment in moments(42, 3) {
-        eventually("the next moment", async || (stub.calls().len() >= moment).then_some(())).await;
+    let times = kill_at(moments(42, 3), &stub, async || {
         let running = eventually("a Postgres", async || world.server.postgres()).await;
         processes::signal(running, Signal::SIGKILL);
+        // What was under way is answered while there is no database to write it down.
+        stub.release();
         eventually("another Postgres", async || {
             world.server.postgres().filter(|other| *other != running)
         })
         .await;
         assert_eq!(world.server.ended().expect("known"), None, "everstep itself lives");
-    }
+    });
+    assert!(times.await >= 2, "it was over too soon");
     let started = starting.join_all().await.into_iter().collect();
     everything_happened_once(&world, &stub, started).await;
 }

@@ -53,6 +53,8 @@ struct Shared {
 struct Ledger {
     calls: Vec<Call>,
     script: HashMap<String, VecDeque<u16>>,
+    /// The number of the call from which on all are held.
+    hold_from: Option<usize>,
 }
 
 impl Stub {
@@ -88,6 +90,13 @@ impl Stub {
 
     /// Answers again.
     pub(crate) fn release(&self) {
+        self.release_until(usize::MAX);
+    }
+
+    /// Answers again, until the ledger has `length` calls: that one is held, and all after it.
+    pub(crate) fn release_until(&self, length: usize) {
+        let mut ledger = self.ledger();
+        ledger.hold_from = Some(length);
         self.shared.open.send_replace(true);
     }
 
@@ -126,6 +135,9 @@ async fn take(
     let status = {
         let mut ledger = shared.ledger();
         ledger.calls.push(call);
+        if ledger.hold_from.is_some_and(|length| ledger.calls.len() >= length) {
+            shared.open.send_replace(false);
+        }
         ledger.script.get_mut(&path).and_then(VecDeque::pop_front).unwrap_or(200)
     };
     let mut open = shared.open.subscribe();
