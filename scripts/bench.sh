@@ -6,7 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install.sh compiler postgres
-echo "Building (the first time takes minutes) ..." >&2
-cargo build --quiet --release -p cli -p testkit --bin everstep --example bench
+cargo build --release -p cli -p testkit --bin everstep --example bench
 target=${CARGO_TARGET_DIR:-target}/release
 EVERSTEP_BIN=$target/everstep exec "$target/examples/bench"

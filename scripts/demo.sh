@@ -32,8 +32,7 @@ if [ "$model" = local ] && ! python=$(scripts/local-model.sh); then
   model=sandbox why="$why, and the local model could not be installed" python=none
 fi
 
-echo "Building (the first time takes minutes) ..." >&2
-cargo build --quiet --release -p cli -p testkit --bin everstep --example demo
+cargo build --release -p cli -p testkit --bin everstep --example demo
 target=${CARGO_TARGET_DIR:-target}/release
 export EVERSTEP_BIN=$target/everstep
 export DEMO_MODEL=$model DEMO_MODEL_WHY=$why DEMO_PYTHON=$python DEMO_PAYLOADS=$payloads

@@ -81,7 +81,12 @@ fn json_body(headers: &HeaderMap, bytes: &Bytes) -> Result<Value, Problem> {
     media_type(headers, &["application/json"])?;
     // Nothing at all is an empty object: every member of it may be left out or is missed.
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    json::read(text).map_err(refused)
+    let body: Value = json::read(text).map_err(refused)?;
+    // Types could be read from lists as well, member by member in the order of declaration.
+    if !body.is_object() {
+        return Err(refused(Fault::new("", "wrong_type", "the body must be a JSON object")));
+    }
+    Ok(body)
 }
 
 fn refused(fault: Fault) -> Problem {

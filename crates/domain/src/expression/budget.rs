@@ -12,6 +12,9 @@ pub(super) const STEPS: u64 = 750_000;
 /// Bytes that one evaluation may allocate in all; what it frees is not given back.
 pub(super) const BYTES: u64 = 32 << 20;
 
+/// Steps that an error costs which the expression catches: it is made in vain.
+pub(super) const ERROR: usize = 3;
+
 /// What an element of an array costs, with the room that a growing vector keeps.
 pub(super) const ITEM: usize = 64;
 

@@ -7,7 +7,7 @@ use jaq_core::ops::Cmp;
 use serde_json::Value as Json;
 
 use super::arithmetic;
-use super::budget::{Budget, ITEM, Limit, Outcome, Stop};
+use super::budget::{Budget, ERROR, ITEM, Limit, Outcome, Stop};
 use super::item::{Held, Item};
 use super::order;
 use super::program::{Fold, Kind, Node, Pattern, Plain, Program};
@@ -366,8 +366,9 @@ impl<'a> Machine<'a> {
                 Stop::Downstream
             })
         });
+        let budget = &self.tools.budget;
         outcome.map_err(|stop| match stop {
-            Stop::Error(value) => Ok(value),
+            Stop::Error(value) => budget.spend(ERROR).map(|()| value),
             Stop::Downstream => Err(downstream.unwrap_or(Stop::Downstream)),
             Stop::Break(_) | Stop::Limit(_) => Err(stop),
         })

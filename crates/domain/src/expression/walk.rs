@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::access;
 use super::arithmetic;
-use super::budget::{ITEM, Outcome, Stop};
+use super::budget::{Budget, ERROR, ITEM, Outcome, Stop};
 use super::item::{Held, Item, Key};
 use super::machine::{Machine, Sink};
 use super::program::{Assignment, Node, Part, Step};
@@ -45,7 +45,7 @@ impl<'a> Machine<'a> {
                 Part::Index(key) if key.single => {
                     let key = self.one(key, origin.clone())?;
                     let key = self.own(key.held)?;
-                    match forgive(self.at_key(at, &key), step.optional)? {
+                    match forgive(self.at_key(at, &key), step.optional, self.budget())? {
                         Some(next) => at = next,
                         None => return Ok(()),
                     }
@@ -53,7 +53,11 @@ impl<'a> Machine<'a> {
                 Part::Index(key) => {
                     return self.eval(key, origin.clone(), &mut |machine, key| {
                         let key = machine.own(key.held)?;
-                        match forgive(machine.at_key(at.clone(), &key), step.optional)? {
+                        match forgive(
+                            machine.at_key(at.clone(), &key),
+                            step.optional,
+                            machine.budget(),
+                        )? {
                             Some(next) => machine.follow(rest, origin, next, &mut *sink),
                             None => Ok(()),
                         }
@@ -68,7 +72,7 @@ impl<'a> Machine<'a> {
                             let [start, end] = bounds.as_slice() else { return Ok(()) };
                             let bounds = [("start", start.clone()), ("end", end.clone())];
                             let key = Value::record(bounds, m.budget())?;
-                            match forgive(m.at_key(at.clone(), &key), step.optional)? {
+                            match forgive(m.at_key(at.clone(), &key), step.optional, m.budget())? {
                                 Some(next) => m.follow(rest, origin, next, &mut *sink),
                                 None => Ok(()),
                             }
@@ -140,7 +144,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The budget, after a step is paid.
-    fn counted(&self) -> Outcome<&super::budget::Budget> {
+    fn counted(&self) -> Outcome<&Budget> {
         self.budget().spend(1)?;
         Ok(self.budget())
     }
@@ -267,9 +271,9 @@ pub(super) fn broken(label: u32, outcome: Outcome<()>) -> Outcome<()> {
 }
 
 /// No value instead of an error, if the step is marked `?`.
-fn forgive<T>(outcome: Outcome<T>, optional: bool) -> Outcome<Option<T>> {
+fn forgive<T>(outcome: Outcome<T>, optional: bool, budget: &Budget) -> Outcome<Option<T>> {
     match outcome {
-        Err(Stop::Error(_)) if optional => Ok(None),
+        Err(Stop::Error(_)) if optional => budget.spend(ERROR).map(|()| None),
         outcome @ (Ok(_) | Err(_)) => outcome.map(Some),
     }
 }

@@ -45,25 +45,25 @@ impl<'a> Machine<'a> {
 
     /// Goes on after the task at `pointer`, which has just ended; the branch holds its output.
     pub(super) fn go(&mut self, number: u32, pointer: &str, next: &Next) -> Flow {
-        let frame = self.frames(number).last().cloned();
-        match (next, frame) {
+        let inside = !self.frames(number).is_empty();
+        match (next, inside) {
             (Next::End, _) => {
                 let output = std::mem::take(&mut self.thread(number).data);
                 self.complete(output)
             }
-            (Next::Task(task), Some(_)) => Flow::Enter(*task),
-            (Next::Continue, Some(frame)) => match self.following(&frame, pointer) {
+            (Next::Task(task), true) => Flow::Enter(*task),
+            (Next::Continue, true) => match self.following(number, pointer) {
                 Some(task) => Flow::Enter(task),
-                None => self.list_over(number, &frame, false),
+                None => self.list_over(number, false),
             },
-            (Next::Exit, Some(frame)) => self.list_over(number, &frame, true),
-            (Next::Task(_) | Next::Continue | Next::Exit, None) => self.join(number),
+            (Next::Exit, true) => self.list_over(number, true),
+            (Next::Task(_) | Next::Continue | Next::Exit, false) => self.join(number),
         }
     }
 
-    /// The task after `pointer` in the list that `frame` runs.
-    fn following(&self, frame: &Frame, pointer: &str) -> Option<TaskRef> {
-        let list = self.list_of(frame);
+    /// The task after `pointer` in the list that the innermost task of a branch runs.
+    fn following(&self, number: u32, pointer: &str) -> Option<TaskRef> {
+        let list = self.list_of(self.frames(number).last()?);
         let place = list.iter().position(|task| self.plan.tasks[*task].pointer == pointer)?;
         list.get(place + 1).copied()
     }
@@ -86,14 +86,26 @@ impl<'a> Machine<'a> {
     }
 
     /// The list inside the innermost task is over; `exit` in a loop's body ends the loop.
-    fn list_over(&mut self, number: u32, frame: &Frame, exited: bool) -> Flow {
+    fn list_over(&mut self, number: u32, exited: bool) -> Flow {
         let data = std::mem::take(&mut self.thread(number).data);
-        let Some(task) = self.task(frame) else { return self.complete(data) };
-        match (&task.kind, &frame.doing) {
-            (Kind::For(each), Doing::Looping { at, .. }) if !exited => {
+        // Loops are long: their frames are not for copying.
+        let (lap, handling) = match self.top(number).doing {
+            Doing::Looping { at, .. } => (Some(at), false),
+            Doing::Handling => (None, true),
+            Doing::Listing
+            | Doing::Trying { .. }
+            | Doing::Pausing { .. }
+            | Doing::Forked { .. }
+            | Doing::Waiting(_) => (None, false),
+        };
+        let Some(task) = self.frames(number).last().and_then(|frame| self.task(frame)) else {
+            return self.complete(data);
+        };
+        match (&task.kind, lap) {
+            (Kind::For(each), Some(at)) if !exited => {
                 self.iterate(number, each, at + 1, data).unwrap_or_else(Flow::Raise)
             }
-            (Kind::Try(attempt), Doing::Handling) => Flow::Leave(data, attempt.then.clone()),
+            (Kind::Try(attempt), _) if handling => Flow::Leave(data, attempt.then.clone()),
             (
                 Kind::Set(_)
                 | Kind::Do(_)

@@ -78,13 +78,20 @@ impl Machine<'_> {
         }
     }
 
+    /// The key that a `try` around a call has kept for it, taken out.
     fn unsettled_key(&mut self, number: u32, request: &Request) -> Option<String> {
-        if self.tried(number)?.is_empty() {
+        let around = self.trying(number);
+        let keys = |machine: &Self, (at, depth): (u32, usize)| {
+            machine.frames(at)[depth].doing.keys().is_some_and(|keys| !keys.is_empty())
+        };
+        if !around.iter().any(|place| keys(self, *place)) {
             return None;
         }
         let place = self.place(number, request);
-        let key = self.tried(number)?.remove(&place)?;
-        key.as_str().map(str::to_owned)
+        let take = |(at, depth): (u32, usize)| {
+            self.thread(at).frames[depth].doing.keys_mut()?.remove(&place)
+        };
+        around.into_iter().find_map(take)?.as_str().map(str::to_owned)
     }
 
     /// What makes two calls one and the same across attempts: the task, where the loops around it
@@ -110,28 +117,39 @@ impl Machine<'_> {
         format!("{task}{}#{digest}", laps.concat())
     }
 
-    /// Keys kept by the innermost `try` around what a branch does, wherever it was forked from.
+    /// Keys kept by the innermost `try` around what a branch does.
     fn tried(&mut self, number: u32) -> Option<&mut Map<String, Value>> {
-        let (current, depth) = self.trying(number)?;
-        self.thread(current).frames[depth].doing.keys_mut()
+        let (at, depth) = self.trying(number).first().copied()?;
+        self.thread(at).frames[depth].doing.keys_mut()
     }
 
-    /// The innermost `try` around what a branch does: its branch and its depth there.
-    fn trying(&self, number: u32) -> Option<(u32, usize)> {
+    /// Each `try` around what a branch does, innermost first, wherever it was forked from: its
+    /// branch and its depth there.
+    fn trying(&self, number: u32) -> Vec<(u32, usize)> {
         let is_trying = |frame: &Frame| matches!(frame.doing, Doing::Trying { .. });
-        let mut at = Some(number);
-        while let Some(current) = at {
-            let thread = self.threads.get(&current)?;
-            if let Some(depth) = thread.frames.iter().rposition(is_trying) {
-                return Some((current, depth));
-            }
-            at = thread.parent.map(|(parent, _)| parent);
+        let (mut found, mut next) = (vec![], Some(number));
+        while let Some((at, thread)) = next.and_then(|at| Some((at, self.threads.get(&at)?))) {
+            let depths = (0..thread.frames.len()).rev();
+            let depths = depths.filter(|depth| is_trying(&thread.frames[*depth]));
+            found.extend(depths.map(|depth| (at, depth)));
+            next = thread.parent.map(|(parent, _)| parent);
         }
-        None
+        found
     }
 }
 
 impl Doing {
+    fn keys(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Trying { keys, .. } | Self::Pausing { keys, .. } => Some(keys),
+            Self::Listing
+            | Self::Looping { .. }
+            | Self::Handling
+            | Self::Forked { .. }
+            | Self::Waiting(_) => None,
+        }
+    }
+
     fn keys_mut(&mut self) -> Option<&mut Map<String, Value>> {
         match self {
             Self::Trying { keys, .. } | Self::Pausing { keys, .. } => Some(keys),

@@ -114,8 +114,8 @@ impl Compiler {
 
     /// Notes an expression on several lines in a field where the language's own schema wants one.
     pub(super) fn one_line(&mut self, at: &Place<'_>) {
-        let source = at.text().and_then(wrapped);
-        if source.is_some_and(|source| source.contains(['\n', '\r'])) {
+        let whole = at.text().filter(|text| wrapped(text).is_some());
+        if whole.is_some_and(|text| text.trim().contains(['\n', '\r'])) {
             let detail = "an expression must stand on one line here";
             self.hinted(at, "malformed_expression", detail, "`>-` joins lines into one");
         }

@@ -1,3 +1,5 @@
+//! Calls: what a task may ask of the outside, and how a document says it.
+
 use super::{compiled, document, hint_of, task_compiles, task_finds};
 use crate::workflow::{Call, Kind, Plan, Referent, Template};
 

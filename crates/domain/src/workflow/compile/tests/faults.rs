@@ -1,3 +1,5 @@
+//! Faults: all at once, each with its place, its line and a hint.
+
 use super::{
     HEAD, compiled, document, faults_of, finds, hint_of, repeated, task_compiles, task_finds,
 };
@@ -220,6 +222,7 @@ fn expressions_are_compiled_and_know_what_is_in_scope() {
     task_finds("set: {a: '${ .a } and ${ .b }'}", "/set/a", 4, "partial_expression");
     assert!(hint_of("set: {a: 'Hello ${ .name }'}").contains("\\(.name)"));
     task_finds("wait: |\n  ${ .a |\n  .b }", "/wait", 4, "malformed_expression");
+    task_finds("wait: \"${\\n.a }\"", "/wait", 4, "malformed_expression");
     task_compiles("wait: |\n  ${ .a | .b }\n");
     task_compiles("set: |\n  ${ .a |\n  .b }\n");
     task_compiles("set: {a: 1}\noutput: {as: $output}\nexport: {as: $output + $context}");

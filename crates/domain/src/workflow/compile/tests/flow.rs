@@ -1,3 +1,5 @@
+//! Where a task leads: `then`, `switch` and `catch`, and tasks that nothing leads to.
+
 use super::{compiled, document, faults_of, finds, hint_of, task_compiles, task_finds};
 use crate::workflow::{Kind, Next, Plan};
 

@@ -1,3 +1,5 @@
+//! Documents that nobody means well with: the compiler answers, and neither panics nor hangs.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! Plans: a good document compiled, part by part.
+
 use std::time::Duration;
 
 use serde_json::json;
