@@ -8,7 +8,7 @@ use domain::integration::{Auth, Outbound, SecretRef, Spec};
 use domain::{Id, Tenant};
 use secrecy::ExposeSecret as _;
 
-use crate::egress::{MAX_BODY, Method, OutboundRequest};
+use crate::egress::{MAX_BODY, OutboundRequest};
 use crate::vault::{Vault, VaultError};
 
 /// How long a request may take.
@@ -23,8 +23,7 @@ pub async fn request(
     outbound: Outbound,
     key: Option<&str>,
 ) -> Result<OutboundRequest, VaultError> {
-    let method = outbound.method.parse().unwrap_or(Method::GET);
-    let mut request = OutboundRequest::new(method, outbound.url);
+    let mut request = OutboundRequest::new(outbound.method, outbound.url);
     request.timeout = DEADLINE;
     request.max_body = MAX_BODY;
     request.headers = outbound.headers;

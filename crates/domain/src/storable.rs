@@ -1,6 +1,6 @@
 //! What the log and the tables can hold of JSON that somebody else made.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// How deep arrays and objects may nest: the log takes 100 levels, events add a few of their own.
@@ -21,6 +21,12 @@ pub(crate) fn clipped(text: &str, most: usize) -> String {
     let end = text.floor_char_boundary(most);
     let more = if end < text.len() { "…" } else { "" };
     format!("{}{more}", &text[..end])
+}
+
+/// Reads a member that may be absent and whose `null` is a value like any other; by itself, serde
+/// takes the two for the same.
+pub(crate) fn even_null<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(reader).map(Some)
 }
 
 fn inner(value: &Value, depth: usize) -> Result<(), String> {

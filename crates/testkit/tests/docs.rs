@@ -99,7 +99,7 @@ fn every_invariant_is_guarded_by_tests_that_exist() {
     for invariant in section.split("\n\n").filter(|part| part.starts_with(char::is_numeric)) {
         numbered += 1;
         let (rule, guards) = invariant.split_once("Guarded by").unwrap_or((invariant, ""));
-        let tests: Vec<&str> = between(guards, "`", "`").collect();
+        let tests: Vec<&str> = guards.split('`').skip(1).step_by(2).collect();
         assert!(!tests.is_empty(), "nothing guards this: {rule}");
         missing.extend(tests.into_iter().filter(|test| !code.contains(&format!("fn {test}("))));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use connectors::egress::{EgressError, Method, OutboundRequest, OutboundResponse};
+use connectors::egress::{EgressError, OutboundRequest, OutboundResponse};
 use connectors::integrations;
 use connectors::vault::VaultError;
 use domain::execution::{Answer, HttpCall, HttpOutput, Standard};
@@ -48,7 +48,7 @@ fn request(key: &str, call: &HttpCall) -> OutboundRequest {
         }
     });
     OutboundRequest {
-        method: call.method.parse().unwrap_or(Method::GET),
+        method: call.method.clone(),
         url: with_query(&call.url, &call.query),
         headers,
         body: body.unwrap_or_default(),

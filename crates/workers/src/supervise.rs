@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventstore::PgEventStore;
 use projections::Projector;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,9 @@ use crate::{Deps, react};
 
 /// How often the clock is set by the database.
 const CLOCK_SET_EVERY: Duration = Duration::from_secs(1);
+
+/// How often room is made for the events to come; there is room for sixty million ahead of them.
+const ROOM_MADE_EVERY: Duration = Duration::from_mins(10);
 
 /// How long to wait before a loop that ended on its own is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +41,8 @@ pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
     loops.spawn(async move { renew(&shared, token).await });
     let (shared, token) = (deps.clone(), stop.clone());
     loops.spawn(async move { keep_time(&shared, token).await });
+    let (shared, token) = (deps.clone(), stop.clone());
+    loops.spawn(async move { make_room(&shared, token).await });
     for (name, each) in LOOPS {
         let (deps, leases, stop) = (deps.clone(), leases.clone(), stop.clone());
         loops.spawn(async move {
@@ -97,6 +103,19 @@ async fn keep_time(deps: &Deps, stop: CancellationToken) {
         }
         if let Err(error) = deps.clock.set(&deps.pool).await {
             tracing::debug!(%error, "the clock runs on by itself");
+        }
+    }
+}
+
+/// Makes partitions of the log ahead of its end; the first are made before anything is served.
+async fn make_room(deps: &Deps, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ROOM_MADE_EVERY) => {}
+        }
+        if let Err(error) = PgEventStore::new(deps.pool.clone()).make_partitions().await {
+            tracing::error!(%error, "no room could be made in the log; it is tried again");
         }
     }
 }

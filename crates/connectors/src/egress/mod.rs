@@ -69,6 +69,7 @@ impl Egress {
     pub async fn send(&self, request: OutboundRequest) -> Result<OutboundResponse, EgressError> {
         let deadline = Instant::now() + request.timeout;
         let limit = request.max_body.min(MAX_BODY);
+        let method = request.parsed_method()?;
         let mut headers = request.header_map()?;
         let mut url = request.parsed_url()?;
         let mut body = Some(request.body);
@@ -76,13 +77,13 @@ impl Egress {
         loop {
             let (client, target) = self.route(&url).ok_or(EgressError::Denied)?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut call = client.request(request.method.clone(), target).timeout(left);
+            let mut call = client.request(method.clone(), target).timeout(left);
             if let Some(body) = body.take().filter(|body| !body.is_empty()) {
                 call = call.body(body);
             }
             let answer =
                 call.headers(headers.clone()).send().await.map_err(|error| classify(&error))?;
-            let follows = matches!(request.method, Method::GET | Method::HEAD);
+            let follows = matches!(method, Method::GET | Method::HEAD);
             let next = follows.then(|| redirect(&url, &answer)).flatten();
             match next.filter(|_| hops < MAX_HOPS) {
                 Some(next) => {

@@ -28,8 +28,8 @@ const RESERVED: [&str; 11] = [
 /// A request to the outside. `Debug` shows neither path, header fields nor body: they hold secrets.
 #[derive(Clone)]
 pub struct OutboundRequest {
-    /// The method.
-    pub method: Method,
+    /// The method, in upper case.
+    pub method: String,
     /// Where to.
     pub url: String,
     /// Header fields, by name and value.
@@ -45,9 +45,9 @@ pub struct OutboundRequest {
 impl OutboundRequest {
     /// A request without header fields or body, that may take 30 seconds.
     #[must_use]
-    pub fn new(method: Method, url: impl Into<String>) -> Self {
+    pub fn new(method: impl AsRef<str>, url: impl Into<String>) -> Self {
         Self {
-            method,
+            method: method.as_ref().to_owned(),
             url: url.into(),
             headers: Vec::new(),
             body: Vec::new(),
@@ -71,10 +71,17 @@ impl OutboundRequest {
         if typed { request } else { request.header("content-type", "application/json") }
     }
 
-    pub(super) fn parsed_url(&self) -> Result<Url, EgressError> {
-        if matches!(self.method, Method::CONNECT | Method::TRACE) {
-            return Err(invalid("the method is not for requests to a service"));
+    pub(super) fn parsed_method(&self) -> Result<Method, EgressError> {
+        match Method::from_bytes(self.method.as_bytes()) {
+            Ok(Method::CONNECT | Method::TRACE) => {
+                Err(invalid("the method is not for requests to a service"))
+            }
+            Ok(method) => Ok(method),
+            Err(_) => Err(invalid("the method is not one")),
         }
+    }
+
+    pub(super) fn parsed_url(&self) -> Result<Url, EgressError> {
         // The parser drops line breaks and tabs; whoever sent them meant something else.
         if self.url.chars().any(char::is_control) {
             return Err(invalid("the URL holds a control character"));

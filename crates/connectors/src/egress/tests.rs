@@ -264,7 +264,7 @@ async fn header_fields_that_would_change_the_request_are_refused() {
         let error = egress.send(request).await.unwrap_err();
         assert!(matches!(error, EgressError::Invalid(_)), "{name}: {value}: {error}");
     }
-    for method in [Method::CONNECT, Method::TRACE] {
+    for method in ["CONNECT", "TRACE", "GET /x", ""] {
         let request = OutboundRequest::new(method, format!("http://127.0.0.1:{}/", counter.port));
         assert!(matches!(egress.send(request).await, Err(EgressError::Invalid(_))));
     }

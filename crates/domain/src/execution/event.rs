@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Execution, Thread, Wait, WaitId};
+use crate::storable::even_null;
 use crate::webhook::Delivery;
 use crate::workflow::Workflow;
 use crate::{Actor, Id};
@@ -95,7 +96,7 @@ pub struct Turn {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub threads: BTreeMap<u32, Option<Thread>>,
     /// The new `$context`, if it changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     pub context: Option<Value>,
     /// What it waits for from now on: calls listed here are made after this event is stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -173,13 +174,13 @@ pub enum Progress {
     Started {
         /// The transformed input; absent when it exceeds [`super::TRACE_LIMIT`] bytes as JSON or
         /// when the turn is full.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
         input: Option<Value>,
     },
     /// It ended; the output it transformed to, unless that is large.
     Completed {
         /// The transformed output; absent likewise.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
         output: Option<Value>,
     },
     /// It raised an error, caught further out or not at all.

@@ -86,8 +86,8 @@ pub enum Doing {
     Forked {
         /// The branches that still run, by thread.
         open: Vec<u32>,
-        /// What each branch gave, in the order of the document.
-        results: Vec<Option<Value>>,
+        /// What each branch gave, in the order of the document; null while it has not.
+        results: Vec<Value>,
     },
     /// Waiting for an answer or a timer.
     Waiting(WaitId),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Timestamp;
+use crate::storable::even_null;
 
 /// Names a wait within its execution.
 pub type WaitId = u32;
@@ -122,7 +123,7 @@ pub struct HttpCall {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub query: Map<String, Value>,
     /// The body; a string is sent as it is, anything else as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     pub body: Option<Value>,
     /// What the task's output is.
     pub output: HttpOutput,

@@ -180,7 +180,7 @@ impl<'a> Machine<'a> {
             self.ready.push_back((child, Flow::Enter(*task)));
             open.push(child);
         }
-        self.top(number).doing = Doing::Forked { open, results: vec![None; branches.len()] };
+        self.top(number).doing = Doing::Forked { open, results: vec![Value::Null; branches.len()] };
         Flow::Stop
     }
 

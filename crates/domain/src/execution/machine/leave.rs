@@ -134,16 +134,16 @@ impl<'a> Machine<'a> {
             return Flow::Stop;
         };
         open.retain(|child| *child != number);
-        results[branch] = Some(thread.data);
+        results[branch] = thread.data;
         let output = if compete {
             let losers = std::mem::take(open);
-            let won = results[branch].take().unwrap_or_default();
+            let won = results[branch].take();
             for loser in losers {
                 self.drop_thread(loser);
             }
             won
         } else if open.is_empty() {
-            results.iter_mut().map(|result| result.take().unwrap_or_default()).collect()
+            Value::Array(std::mem::take(results))
         } else {
             return Flow::Stop;
         };
