@@ -39,6 +39,7 @@ const LAYERS: &[Layer] = &[
         &["axum", "nix", "rand", "reqwest", "rustls", "sqlx", "tokio"],
     ),
     ("testkit", &[], &["axum", "nix", "reqwest", "rustls", "tokio"]),
+    ("bench", &["testkit"], &["sqlx", "tokio"]),
     ("tests", &[], &[]),
 ];
 

@@ -152,6 +152,24 @@ impl<B: Payload> FromRequest<App> for Command<B> {
     }
 }
 
+impl Command<Nothing> {
+    /// Deletes what a path names, in the version that the caller knows; `missing` is the code and
+    /// the word for what is not there.
+    pub(crate) async fn delete<A: Aggregate>(
+        &self,
+        app: &App,
+        which: &str,
+        missing: (&'static str, &str),
+        delete: &A::Command,
+    ) -> Result<Response, Problem> {
+        let id: Id<A> = id(which, missing.0, missing.1)?;
+        self.precondition()?;
+        let (status, view) = (StatusCode::NO_CONTENT, |_: &A| ());
+        let answer = Answer { status, location: None, view: &view };
+        Ok(self.execute(app, id, delete, answer).await?.into_response())
+    }
+}
+
 /// The whole body, if it is not longer than allowed.
 pub(crate) async fn read_body(body: axum::body::Body, limit: usize) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, limit).await.map_err(|_| {
@@ -226,8 +244,28 @@ pub(crate) struct Answer<'a, A, V> {
     /// Where the thing that was made is found.
     pub(crate) location: Option<String>,
     /// The body.
-    pub(crate) view: &'a (dyn Fn(&A) -> V + Send + Sync),
+    pub(crate) view: View<'a, A, V>,
 }
+
+impl<'a, A, V> Answer<'a, A, V> {
+    /// Something was made, and is found at `location`.
+    pub(crate) fn created(location: Option<String>, view: View<'a, A, V>) -> Self {
+        Self { status: StatusCode::CREATED, location, view }
+    }
+
+    /// Something is as it was asked to be.
+    pub(crate) fn changed(view: View<'a, A, V>) -> Self {
+        Self { status: StatusCode::OK, location: None, view }
+    }
+
+    /// Something was begun whose end can be seen at `location`.
+    pub(crate) fn accepted(location: Option<String>, view: View<'a, A, V>) -> Self {
+        Self { status: StatusCode::ACCEPTED, location, view }
+    }
+}
+
+/// What is shown of an aggregate.
+type View<'a, A, V> = &'a (dyn Fn(&A) -> V + Send + Sync);
 
 /// A command that was carried out, now or when it was first sent.
 #[derive(Debug)]

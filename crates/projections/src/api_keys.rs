@@ -30,19 +30,14 @@ pub struct Detail {
 /// API keys, the newest first; also the revoked ones.
 pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Detail>> {
     let (db, tenant) = reader.parts();
-    let rows: Vec<Detail> = sqlx::query_as(
+    let found = sqlx::query_as(
         "SELECT id, name, access, created_at, revoked_at
          FROM rm.api_keys
          WHERE tenant = $1 AND (created_at, id) < ($2, $3)
          ORDER BY created_at DESC, id DESC LIMIT $4",
     )
-    .bind(tenant)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.created_at, id: row.id }, |row| row))
+    .bind(tenant);
+    paging.fetch(db, found, |row: &Detail| Cursor { at: row.created_at, id: row.id }).await
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,18 +60,7 @@ impl View for ApiKeys {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
-            Fact::ApiKey(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::Execution(_)
-            | Fact::Integration(_)
-            | Fact::Invocation(_)
-            | Fact::Notification(_)
-            | Fact::Prompt(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_)
-            | Fact::Workflow(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::ApiKey(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

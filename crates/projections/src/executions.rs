@@ -149,7 +149,7 @@ pub async fn list(
     query.push(", ").push_bind(paging.before_id());
     query.push(") ORDER BY started_at DESC, id DESC LIMIT ").push_bind(paging.rows());
     let rows = query.build_query_as::<Summary>().fetch_all(db).await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.started_at, id: row.id }, |row| row))
+    Ok(paging.page(rows, |row| Cursor { at: row.started_at, id: row.id }))
 }
 
 /// Tenant and id.
@@ -184,18 +184,7 @@ impl View for Executions {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Key> {
-        match &seen.fact {
-            Fact::Execution(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::ApiKey(_)
-            | Fact::Integration(_)
-            | Fact::Invocation(_)
-            | Fact::Notification(_)
-            | Fact::Prompt(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_)
-            | Fact::Workflow(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::Execution(_)))
     }
 
     fn evolve(_: &Key, row: &mut Option<Row>, seen: &Seen) {

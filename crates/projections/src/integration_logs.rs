@@ -44,20 +44,15 @@ pub async fn list(
     paging: Paging,
 ) -> sqlx::Result<Page<Entry>> {
     let (db, tenant) = reader.parts();
-    let rows: Vec<Entry> = sqlx::query_as(
+    let found = sqlx::query_as(
         "SELECT id, at, ended_at, direction, kind, outcome, execution AS execution_id, detail
          FROM rm.integration_logs
          WHERE tenant = $1 AND integration = $2 AND (at, id) < ($3, $4)
          ORDER BY at DESC, id DESC LIMIT $5",
     )
     .bind(tenant)
-    .bind(integration)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.at, id: row.id }, |row| row))
+    .bind(integration);
+    paging.fetch(db, found, |row: &Entry| Cursor { at: row.at, id: row.id }).await
 }
 
 /// Tenant and id: that of the event, or one that follows from execution and wait.

@@ -69,20 +69,15 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
 /// Integrations, the newest first.
 pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Detail>> {
     let (db, tenant) = reader.parts();
-    let rows: Vec<Detail> = sqlx::query_as(
+    let found = sqlx::query_as(
         "SELECT id, name, revision, spec::json AS spec, tested, created_at, updated_at,
              version AS etag
          FROM rm.integrations
          WHERE tenant = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3)
          ORDER BY created_at DESC, id DESC LIMIT $4",
     )
-    .bind(tenant)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.created_at, id: row.id }, |row| row))
+    .bind(tenant);
+    paging.fetch(db, found, |row: &Detail| Cursor { at: row.created_at, id: row.id }).await
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,18 +103,7 @@ impl View for Integrations {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
-            Fact::Integration(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::ApiKey(_)
-            | Fact::Execution(_)
-            | Fact::Invocation(_)
-            | Fact::Notification(_)
-            | Fact::Prompt(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_)
-            | Fact::Workflow(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::Integration(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

@@ -109,7 +109,7 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
 /// Invocations of an agent, the newest first.
 pub async fn list(reader: &mut Reader, agent: Uuid, paging: Paging) -> sqlx::Result<Page<Detail>> {
     let (db, tenant) = reader.parts();
-    let rows: Vec<Detail> = sqlx::query_as(
+    let found = sqlx::query_as(
         "SELECT id, agent AS agent_id, revision, prompt AS prompt_id,
              prompt_number AS prompt_version, execution AS execution_id, status,
              input::json AS input, output::json AS output, error, report,
@@ -119,13 +119,8 @@ pub async fn list(reader: &mut Reader, agent: Uuid, paging: Paging) -> sqlx::Res
          ORDER BY requested_at DESC, id DESC LIMIT $5",
     )
     .bind(tenant)
-    .bind(agent)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.requested_at, id: row.id }, |row| row))
+    .bind(agent);
+    paging.fetch(db, found, |row: &Detail| Cursor { at: row.requested_at, id: row.id }).await
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -156,18 +151,7 @@ impl View for Invocations {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
-            Fact::Invocation(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::ApiKey(_)
-            | Fact::Execution(_)
-            | Fact::Integration(_)
-            | Fact::Notification(_)
-            | Fact::Prompt(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_)
-            | Fact::Workflow(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::Invocation(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

@@ -69,7 +69,7 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
 /// Notifications, the newest first.
 pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Detail>> {
     let (db, tenant) = reader.parts();
-    let rows: Vec<Detail> = sqlx::query_as(
+    let found = sqlx::query_as(
         r#"SELECT n.id, n.channel, n.addresses AS "to", n.template AS template_id,
              t.name AS template, n.template_number AS version, n.execution AS execution_id,
              n.status, n.attempts, n.detail, n.next_attempt_at, n.via, n.message_id,
@@ -79,13 +79,8 @@ pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Deta
          WHERE n.tenant = $1 AND (n.requested_at, n.id) < ($2, $3)
          ORDER BY n.requested_at DESC, n.id DESC LIMIT $4"#,
     )
-    .bind(tenant)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.requested_at, id: row.id }, |row| row))
+    .bind(tenant);
+    paging.fetch(db, found, |row: &Detail| Cursor { at: row.requested_at, id: row.id }).await
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,18 +112,7 @@ impl View for Notifications {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
-            Fact::Notification(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::ApiKey(_)
-            | Fact::Execution(_)
-            | Fact::Integration(_)
-            | Fact::Invocation(_)
-            | Fact::Prompt(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_)
-            | Fact::Workflow(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::Notification(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

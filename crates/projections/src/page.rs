@@ -7,6 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Timestamp;
 use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::query::QueryAs;
+use sqlx::{Database, FromRow, PgConnection, Postgres};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -90,18 +93,28 @@ impl Paging {
         i64::from(self.limit) + 1
     }
 
-    /// The page of the rows that were found.
-    pub(crate) fn page<R, T>(
+    /// The page that `found` finds: a query that takes time and id of the cursor and the number of
+    /// rows as its last three parameters.
+    pub(crate) async fn fetch<'q, T>(
         &self,
-        mut rows: Vec<R>,
-        place: impl Fn(&R) -> Cursor,
-        item: impl Fn(R) -> T,
-    ) -> Page<T> {
+        db: &mut PgConnection,
+        found: QueryAs<'q, Postgres, T, <Postgres as Database>::Arguments>,
+        place: fn(&T) -> Cursor,
+    ) -> sqlx::Result<Page<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let found = found.bind(self.before()).bind(self.before_id()).bind(self.rows());
+        Ok(self.page(found.fetch_all(db).await?, place))
+    }
+
+    /// The page of the rows that were found.
+    pub(crate) fn page<T>(&self, mut rows: Vec<T>, place: impl Fn(&T) -> Cursor) -> Page<T> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next_cursor = rows.last().filter(|_| more).map(|row| place(row).to_string());
-        Page { items: rows.into_iter().map(item).collect(), next_cursor }
+        Page { items: rows, next_cursor }
     }
 }
 
@@ -146,9 +159,9 @@ mod tests {
     fn a_page_names_the_next_only_if_there_is_one() {
         let paging = Paging::new(2, None);
         let cursor = |id: &u8| Cursor { at: NOON, id: Uuid::from_u128(u128::from(*id)) };
-        let page = paging.page(vec![1, 2, 3], cursor, |id| id);
+        let page = paging.page(vec![1, 2, 3], cursor);
         assert_eq!((page.items, page.next_cursor), (vec![1, 2], Some(cursor(&2).to_string())));
-        let page = paging.page(vec![1, 2], cursor, |id| id);
+        let page = paging.page(vec![1, 2], cursor);
         assert_eq!((page.items, page.next_cursor), (vec![1, 2], None));
     }
 }

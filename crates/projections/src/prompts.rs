@@ -89,7 +89,7 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
 /// Prompts, the newest first.
 pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Summary>> {
     let (db, tenant) = reader.parts();
-    let rows: Vec<Summary> = sqlx::query_as(
+    let found = sqlx::query_as(
         r#"SELECT p.id, p.name, p.number AS version, v.system_template AS system,
              v.user_template AS "user", v.message, p.created_at, p.updated_at, p.version AS etag
          FROM rm.prompts p
@@ -98,13 +98,8 @@ pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Summ
              AND (p.created_at, p.id) < ($2, $3)
          ORDER BY p.created_at DESC, p.id DESC LIMIT $4"#,
     )
-    .bind(tenant)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.created_at, id: row.id }, |row| row))
+    .bind(tenant);
+    paging.fetch(db, found, |row: &Summary| Cursor { at: row.created_at, id: row.id }).await
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,18 +123,7 @@ impl View for Prompts {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
-            Fact::Prompt(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::ApiKey(_)
-            | Fact::Execution(_)
-            | Fact::Integration(_)
-            | Fact::Invocation(_)
-            | Fact::Notification(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_)
-            | Fact::Workflow(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::Prompt(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

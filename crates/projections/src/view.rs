@@ -45,6 +45,11 @@ impl Seen {
             fact: eventstore::fact(row)?,
         })
     }
+
+    /// The key of a view with one row a stream, if the event `is` of such a stream.
+    pub(crate) fn key_if(&self, is: bool) -> Vec<(Uuid, Uuid)> {
+        if is { vec![(self.meta.tenant.as_uuid(), self.stream)] } else { vec![] }
+    }
 }
 
 /// A read model of one table, whose rows are folds of the events that share a key.

@@ -114,7 +114,7 @@ pub async fn list(
     paging: Paging,
 ) -> sqlx::Result<Page<Summary>> {
     let (db, tenant) = reader.parts();
-    let rows = sqlx::query_as::<_, Summary>(
+    let found = sqlx::query_as(
         "SELECT id, namespace, name, title, workflow_version AS version, revision, created_at,
              updated_at, version AS etag
          FROM rm.workflows
@@ -125,13 +125,8 @@ pub async fn list(
     )
     .bind(tenant)
     .bind(&filter.namespace)
-    .bind(&filter.name)
-    .bind(paging.before())
-    .bind(paging.before_id())
-    .bind(paging.rows())
-    .fetch_all(db)
-    .await?;
-    Ok(paging.page(rows, |row| Cursor { at: row.created_at, id: row.id }, |row| row))
+    .bind(&filter.name);
+    paging.fetch(db, found, |row: &Summary| Cursor { at: row.created_at, id: row.id }).await
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -158,18 +153,7 @@ impl View for Workflows {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
-            Fact::Workflow(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
-            Fact::Agent(_)
-            | Fact::ApiKey(_)
-            | Fact::Execution(_)
-            | Fact::Integration(_)
-            | Fact::Invocation(_)
-            | Fact::Notification(_)
-            | Fact::Prompt(_)
-            | Fact::Template(_)
-            | Fact::Webhook(_) => vec![],
-        }
+        seen.key_if(matches!(seen.fact, Fact::Workflow(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

@@ -1,7 +1,6 @@
 //! Commands on agents.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::agent::{Agent, Command as Change, Spec};
 use domain::invocation::{self, Invocation, Outcome};
@@ -75,7 +74,7 @@ pub(super) async fn create(
     let change = Change::Create { name: name.clone(), spec: Box::new(spec.clone()) };
     let location = Some(format!("/api/v1/agents/{agent}"));
     let view = |state: &Agent| named(agent, state);
-    let answer = Answer { status: StatusCode::CREATED, location, view: &view };
+    let answer = Answer::created(location, &view);
     Ok(command.execute(&app, agent, &change, answer).await?.into_response())
 }
 
@@ -105,7 +104,7 @@ pub(super) async fn update(
     check(&app, command.caller.tenant, spec).await?;
     let change = Change::Revise { spec: Box::new(spec.clone()) };
     let view = |state: &Agent| named(agent, state);
-    let answer = Answer { status: StatusCode::OK, location: None, view: &view };
+    let answer = Answer::changed(&view);
     Ok(command.execute(&app, agent, &change, answer).await?.into_response())
 }
 
@@ -128,10 +127,7 @@ pub(super) async fn delete(
     Path(which): Path<String>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let agent: Id<Agent> = id(&which, MISSING.0, MISSING.1)?;
-    command.precondition()?;
-    let answer = Answer { status: StatusCode::NO_CONTENT, location: None, view: &|_: &Agent| () };
-    Ok(command.execute(&app, agent, &Change::Delete, answer).await?.into_response())
+    command.delete::<Agent>(&app, &which, MISSING, &Change::Delete).await
 }
 
 /// Invoke an agent.
@@ -162,7 +158,7 @@ pub(super) async fn invoke(
     let invocation: Id<Invocation> = Id::from_uuid(app.clock.id());
     let view = |state: &Invocation| invoked(invocation, agent, state);
     let location = Some(format!("/api/v1/agents/{agent}/invocations"));
-    let answer = Answer { status: StatusCode::ACCEPTED, location, view: &view };
+    let answer = Answer::accepted(location, &view);
     let request = invocation::Command::Request(new);
     let done = command.execute(&app, invocation, &request, answer).await?;
     // A repeated command is answered with the invocation that the first one began.

@@ -58,7 +58,7 @@ pub(super) async fn create(
     // The stored answer must not hold the token: only this one does.
     let view = |_: &ApiKey| serde_json::json!({"id": key});
     let location = Some(format!("/api/v1/auth/api-keys/{key}"));
-    let answer = Answer { status: StatusCode::CREATED, location, view: &view };
+    let answer = Answer::created(location, &view);
     let mut done = command.execute(&app, Id::from_uuid(key), &change, answer).await?;
     if !done.replayed {
         let made = Made { id: key, token: token.encode() };

@@ -1,7 +1,6 @@
 //! Commands on executions.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::Id;
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
@@ -88,7 +87,7 @@ pub(super) async fn execute(
         status: status(state.phase()).to_owned(),
     };
     let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
-    let answer = Answer { status: StatusCode::ACCEPTED, location, view: &view };
+    let answer = Answer::accepted(location, &view);
     let done = command.execute(&app, execution, &start, answer).await?;
     let Some(wait) = wait else { return Ok(done.into_response()) };
     // A repeated command is answered with the execution that the first one started.
@@ -134,7 +133,7 @@ pub(super) async fn cancel(
         workflow_id: workflow.as_uuid(),
         status: status(state.phase()).to_owned(),
     };
-    let answer = Answer { status: StatusCode::ACCEPTED, location: None, view: &view };
+    let answer = Answer::accepted(None, &view);
     Ok(command.execute(&app, execution, &cancel, answer).await?.into_response())
 }
 

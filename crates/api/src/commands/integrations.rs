@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::api_key::Access;
 use domain::integration::{
@@ -145,7 +144,7 @@ pub(super) async fn create(
     let change = Change::Create { name: name.clone(), spec };
     let location = Some(format!("/api/v1/integrations/{integration}"));
     let view = |state: &Integration| changed(integration, state);
-    let answer = Answer { status: StatusCode::CREATED, location, view: &view };
+    let answer = Answer::created(location, &view);
     Ok(command.execute(&app, integration, &change, answer).await?.into_response())
 }
 
@@ -178,7 +177,7 @@ pub(super) async fn update(
     let known = state.spec().ok_or_else(|| Problem::not_found(MISSING.0, MISSING.1))?;
     let spec = Box::new(spec(&app, tenant, settings, Some(known)).await?);
     let view = |state: &Integration| changed(integration, state);
-    let answer = Answer { status: StatusCode::OK, location: None, view: &view };
+    let answer = Answer::changed(&view);
     let change = Change::Revise { spec };
     Ok(command.execute(&app, integration, &change, answer).await?.into_response())
 }
@@ -201,11 +200,7 @@ pub(super) async fn delete(
     Path(which): Path<String>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let integration: Id<Integration> = id(&which, MISSING.0, MISSING.1)?;
-    command.precondition()?;
-    let view = |_: &Integration| ();
-    let answer = Answer { status: StatusCode::NO_CONTENT, location: None, view: &view };
-    Ok(command.execute(&app, integration, &Change::Delete, answer).await?.into_response())
+    command.delete::<Integration>(&app, &which, MISSING, &Change::Delete).await
 }
 
 /// Try the connection of an integration.
@@ -235,7 +230,7 @@ pub(super) async fn test(
     let duration_ms = u64::try_from(took).unwrap_or_default();
     let change = Change::RecordTest { ok, status, detail: detail.clone(), duration_ms };
     let view = |_: &Integration| Tried { ok, status, detail: detail.clone(), duration_ms };
-    let answer = Answer { status: StatusCode::OK, location: None, view: &view };
+    let answer = Answer::changed(&view);
     Ok(command.execute(&app, integration, &change, answer).await?.into_response())
 }
 

@@ -1,7 +1,6 @@
 //! Commands on notifications.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::notification::{Channel, Command as Change, Notification, Status};
 use domain::template::Template;
@@ -90,7 +89,7 @@ pub(super) async fn create(
     };
     let location = Some(format!("/api/v1/notifications/{notification}"));
     let view = |state: &Notification| accepted(notification, state);
-    let answer = Answer { status: StatusCode::ACCEPTED, location, view: &view };
+    let answer = Answer::accepted(location, &view);
     Ok(command.execute(&app, notification, &change, answer).await?.into_response())
 }
 
@@ -110,7 +109,7 @@ pub(super) async fn resend(
 ) -> Result<Response, Problem> {
     let notification: Id<Notification> = id(&which, "notification_not_found", "notification")?;
     let view = |state: &Notification| accepted(notification, state);
-    let answer = Answer { status: StatusCode::ACCEPTED, location: None, view: &view };
+    let answer = Answer::accepted(None, &view);
     Ok(command.execute(&app, notification, &Change::Resend, answer).await?.into_response())
 }
 

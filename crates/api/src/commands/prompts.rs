@@ -1,7 +1,6 @@
 //! Commands on prompts.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::Id;
 use domain::prompt::{Command as Change, Prompt};
@@ -63,8 +62,8 @@ pub(super) async fn create(
         message: body.message.clone(),
     };
     let location = Some(format!("/api/v1/prompts/{id}"));
-    let answer =
-        Answer { status: StatusCode::CREATED, location, view: &|state: &Prompt| named(id, state) };
+    let view = |state: &Prompt| named(id, state);
+    let answer = Answer::created(location, &view);
     Ok(command.execute(&app, id, &change, answer).await?.into_response())
 }
 
@@ -96,8 +95,8 @@ pub(super) async fn update(
         user: body.user.clone(),
         message: body.message.clone(),
     };
-    let answer =
-        Answer { status: StatusCode::OK, location: None, view: &|state: &Prompt| named(id, state) };
+    let view = |state: &Prompt| named(id, state);
+    let answer = Answer::changed(&view);
     Ok(command.execute(&app, id, &change, answer).await?.into_response())
 }
 
@@ -118,10 +117,7 @@ pub(super) async fn delete(
     Path(which): Path<String>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let id: Id<Prompt> = id(&which, MISSING.0, MISSING.1)?;
-    command.precondition()?;
-    let answer = Answer { status: StatusCode::NO_CONTENT, location: None, view: &|_: &Prompt| () };
-    Ok(command.execute(&app, id, &Change::Delete, answer).await?.into_response())
+    command.delete::<Prompt>(&app, &which, MISSING, &Change::Delete).await
 }
 
 fn named(id: Id<Prompt>, state: &Prompt) -> Named {

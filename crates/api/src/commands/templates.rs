@@ -1,7 +1,6 @@
 //! Commands on notification templates.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::Id;
 use domain::template::{Command as Change, Template};
@@ -63,11 +62,8 @@ pub(super) async fn create(
         html: body.html.clone(),
     };
     let location = Some(format!("/api/v1/notifications/templates/{id}"));
-    let answer = Answer {
-        status: StatusCode::CREATED,
-        location,
-        view: &|state: &Template| named(id, state),
-    };
+    let view = |state: &Template| named(id, state);
+    let answer = Answer::created(location, &view);
     Ok(command.execute(&app, id, &change, answer).await?.into_response())
 }
 
@@ -99,11 +95,8 @@ pub(super) async fn update(
         text: body.text.clone(),
         html: body.html.clone(),
     };
-    let answer = Answer {
-        status: StatusCode::OK,
-        location: None,
-        view: &|state: &Template| named(id, state),
-    };
+    let view = |state: &Template| named(id, state);
+    let answer = Answer::changed(&view);
     Ok(command.execute(&app, id, &change, answer).await?.into_response())
 }
 
@@ -124,11 +117,7 @@ pub(super) async fn delete(
     Path(which): Path<String>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let id: Id<Template> = id(&which, MISSING.0, MISSING.1)?;
-    command.precondition()?;
-    let answer =
-        Answer { status: StatusCode::NO_CONTENT, location: None, view: &|_: &Template| () };
-    Ok(command.execute(&app, id, &Change::Delete, answer).await?.into_response())
+    command.delete::<Template>(&app, &which, MISSING, &Change::Delete).await
 }
 
 fn named(id: Id<Template>, state: &Template) -> Named {

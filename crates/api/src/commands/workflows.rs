@@ -1,7 +1,6 @@
 //! Commands on workflows.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::workflow::{Command as Change, Plan, Workflow};
 use domain::{Fault, Id};
@@ -117,11 +116,8 @@ pub(super) async fn delete(
     Path(workflow): Path<String>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let workflow: Id<Workflow> = id(&workflow, "workflow_not_found", "workflow")?;
-    command.precondition()?;
-    let answer =
-        Answer { status: StatusCode::NO_CONTENT, location: None, view: &|_: &Workflow| () };
-    Ok(command.execute(&app, workflow, &Change::Delete, answer).await?.into_response())
+    let missing = ("workflow_not_found", "workflow");
+    command.delete::<Workflow>(&app, &workflow, missing, &Change::Delete).await
 }
 
 async fn publish(
@@ -139,12 +135,11 @@ async fn publish(
         version: plan.version.clone(),
         revision: state.find(Some(&plan.version)).map_or(0, |found| found.revision),
     };
-    let (status, location) = if create {
-        (StatusCode::CREATED, Some(format!("/api/v1/workflows/{workflow}")))
+    let answer = if create {
+        Answer::created(Some(format!("/api/v1/workflows/{workflow}")), &view)
     } else {
-        (StatusCode::OK, None)
+        Answer::changed(&view)
     };
-    let answer = Answer { status, location, view: &view };
     Ok(command.execute(app, workflow, &change, answer).await?.into_response())
 }
 

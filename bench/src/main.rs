@@ -1,5 +1,6 @@
 //! `make bench`: how many small workflows a second run over HTTP, on a private Postgres as durable
-//! as any other. `scripts/bench.sh` builds and starts this.
+//! as any other, beside what that Postgres does at most in the same minute. `scripts/bench.sh`
+//! builds and starts this; docs/benchmarks.md has figures.
 
 use std::env;
 use std::fs::Permissions;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
 use testkit::api::Client;
 use testkit::everstep::Setup;
 
@@ -41,14 +43,37 @@ async fn main() -> Result<()> {
     let mut times = run(&client, &path, executions, callers).await?;
     let took = began.elapsed().as_secs_f64();
 
+    let commits = commits(&server.dev().database_url, executions, callers).await?;
+
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
     let rate = f64::from(u32::try_from(executions)?) / took;
     println!("{executions} executions of 3 tasks by {callers} callers in {took:.2} s:");
     println!("  {rate:.0} executions/s, from the request to the answer with the output");
     println!("  p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms", at(50), at(95), at(99));
+    println!("  {commits:.0} commits/s of one row by as many callers, on the same Postgres");
+    println!("  {:.2} executions for each of those commits", rate / commits);
     server.stop().await?;
     Ok(())
+}
+
+/// The named reference: how many transactions a second Postgres takes that do nothing but store
+/// one row of a kilobyte, from as many callers.
+async fn commits(url: &str, count: usize, callers: usize) -> Result<f64> {
+    let connections = u32::try_from(callers)?;
+    let pool = PgPoolOptions::new().min_connections(connections).max_connections(connections);
+    let pool = pool.connect(url).await?;
+    sqlx::query("CREATE TABLE public.bench (id bigserial PRIMARY KEY, row jsonb NOT NULL)")
+        .execute(&pool)
+        .await?;
+    let row = json!({"row": "x".repeat(1000)});
+    let one = |_| {
+        let insert = sqlx::query("INSERT INTO public.bench (row) VALUES ($1)").bind(&row);
+        insert.execute(&pool)
+    };
+    let began = Instant::now();
+    stream::iter(0..count).map(one).buffer_unordered(callers).try_collect::<Vec<_>>().await?;
+    Ok(f64::from(u32::try_from(count)?) / began.elapsed().as_secs_f64())
 }
 
 /// How long each of `count` executions took.
