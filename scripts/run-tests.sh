@@ -16,6 +16,11 @@ if [ "${1:-}" = -p ]; then
   shift 2
 fi
 
+if [ ! -d ../shared ]; then
+  echo "SKIPPED, NOT TESTED: ../shared is not there, and so is nothing that needs it:" >&2
+  echo "  the conformance kit of the workflow language and its schema" >&2
+fi
+
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run "${scope[@]}" "$@"
   exit
