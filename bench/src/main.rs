@@ -23,6 +23,9 @@ do:
   - done: {set: {result: '${ .n }'}}
 ";
 
+/// Connections of the reference; the server has 100, and Everstep some of them.
+const CONNECTIONS: usize = 32;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let executions = number("EXECUTIONS", 2000)?;
@@ -58,9 +61,9 @@ async fn main() -> Result<()> {
 }
 
 /// The named reference: how many transactions a second Postgres takes that do nothing but store
-/// one row of a kilobyte, from as many callers.
+/// one row of a kilobyte, from as many callers on at most as many connections as the server has.
 async fn commits(url: &str, count: usize, callers: usize) -> Result<f64> {
-    let connections = u32::try_from(callers)?;
+    let connections = u32::try_from(callers.min(CONNECTIONS))?;
     let pool = PgPoolOptions::new().min_connections(connections).max_connections(connections);
     let pool = pool.connect(url).await?;
     sqlx::query("CREATE TABLE public.bench (id bigserial PRIMARY KEY, row jsonb NOT NULL)")

@@ -60,6 +60,7 @@ impl Platform {
         let work = workers::Deps {
             log: log.clone(),
             plans: plans.clone(),
+            at_hand: workers::AtHand::default(),
             pool,
             clock: clock.clone(),
             egress: egress.clone(),

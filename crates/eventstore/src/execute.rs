@@ -74,32 +74,16 @@ pub enum ExecuteError<R> {
 }
 
 /// Loads `id`, decides `command`, appends what follows with the answer to it.
-///
-/// What is not there cannot be stale: a refusal that says so comes before `if_match`, so that
-/// another tenant's aggregate answers exactly like an unknown one.
-#[tracing::instrument(skip_all, fields(aggregate = A::NAME, %id))]
 pub async fn execute<A: Aggregate>(
     store: &dyn EventStore,
     id: Id<A>,
     command: &A::Command,
     request: &Request<'_, A>,
 ) -> Result<Executed<A>, ExecuteError<A::Refusal>> {
-    if let Some(answer) = answer(store, request).await? {
-        return Err(answer);
-    }
-    let stream = StreamId::of(request.meta.tenant, id);
-    let mut attempt = 1;
-    loop {
-        let loaded = History::load(store, stream).await?;
-        match once(store, stream, loaded, command, request).await {
-            Err(ExecuteError::Store(Error::Conflict { .. })) if attempt < ATTEMPTS => attempt += 1,
-            Err(ExecuteError::Store(Error::KeyUsed)) => {
-                let answer = answer(store, request).await?;
-                return Err(answer.unwrap_or(ExecuteError::Store(Error::KeyUsed)));
-            }
-            done => return done,
-        }
-    }
+    let mut held = Held::new(request.meta.tenant, id);
+    let changed = held.execute(store, command, request).await?;
+    let Held { state, version, position, .. } = held;
+    Ok(Executed { state, version, position, changed })
 }
 
 /// The state of an aggregate and its version, 0 if it has no events.
@@ -108,26 +92,116 @@ pub async fn load<A: Aggregate>(
     tenant: Id<Tenant>,
     id: Id<A>,
 ) -> Result<(A, Version), Error> {
-    let History { state, version, .. } = History::load(store, StreamId::of(tenant, id)).await?;
-    Ok((state, version))
+    let mut held = Held::new(tenant, id);
+    held.catch_up(store).await?;
+    Ok((held.state, held.version))
 }
 
-/// What a stream tells.
-struct History<A> {
-    state: A,
-    version: Version,
-    position: Position,
+/// An aggregate as far as its stream has been read. Whoever keeps one reads every event once; the
+/// log stays the authority, because what is appended names the version that it was decided on.
+#[derive(Debug)]
+pub struct Held<A> {
+    stream: StreamId,
+    /// The state at `version`.
+    pub state: A,
+    /// The version, 0 before the first event.
+    pub version: Version,
+    /// Position of the event that made this version.
+    pub position: Position,
 }
 
-impl<A: Aggregate> History<A> {
-    async fn load(store: &dyn EventStore, stream: StreamId) -> Result<Self, Error> {
-        let mut history = Self { state: A::default(), version: 0, position: 0 };
-        for row in store.load(stream, 0).await? {
-            history.state.evolve(&decode(&row)?);
-            history.version = row.version;
-            history.position = row.position;
+impl<A: Aggregate> Held<A> {
+    /// An aggregate of which nothing has been read yet.
+    #[must_use]
+    pub fn new(tenant: Id<Tenant>, id: Id<A>) -> Self {
+        Self { stream: StreamId::of(tenant, id), state: A::default(), version: 0, position: 0 }
+    }
+
+    /// Reads what has happened since.
+    pub async fn catch_up(&mut self, store: &dyn EventStore) -> Result<(), Error> {
+        for row in store.load(self.stream, self.version).await? {
+            self.state.evolve(&decode(&row)?);
+            self.version = row.version;
+            self.position = row.position;
         }
-        Ok(history)
+        Ok(())
+    }
+
+    /// Catches up, decides `command`, appends what follows with the answer to it; whether
+    /// anything was added.
+    ///
+    /// What is not there cannot be stale: a refusal that says so comes before `if_match`, so that
+    /// another tenant's aggregate answers exactly like an unknown one.
+    #[tracing::instrument(skip_all, fields(aggregate = A::NAME, id = %self.stream.id))]
+    pub async fn execute(
+        &mut self,
+        store: &dyn EventStore,
+        command: &A::Command,
+        request: &Request<'_, A>,
+    ) -> Result<bool, ExecuteError<A::Refusal>> {
+        if let Some(answer) = answer(store, request).await? {
+            return Err(answer);
+        }
+        let mut attempt = 1;
+        loop {
+            self.catch_up(store).await?;
+            match self.once(store, command, request).await {
+                Err(ExecuteError::Store(Error::Conflict { .. })) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(ExecuteError::Store(Error::KeyUsed)) => {
+                    let answer = answer(store, request).await?;
+                    return Err(answer.unwrap_or(ExecuteError::Store(Error::KeyUsed)));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn once(
+        &mut self,
+        store: &dyn EventStore,
+        command: &A::Command,
+        request: &Request<'_, A>,
+    ) -> Result<bool, ExecuteError<A::Refusal>> {
+        let events = self.decide(command, request)?;
+        if events.is_empty() && request.reply.is_none() {
+            return Ok(false);
+        }
+        let (stream, from) = (self.stream, self.version);
+        // The answer is that of the state after the events. Until these are stored nobody may see
+        // that state, so if they are not, everything is read again.
+        let mut after = std::mem::take(&mut self.state);
+        (self.version, self.position) = (0, 0);
+        for event in &events {
+            after.evolve(event);
+        }
+        let reply = request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&after)));
+        let events = drafts(&events, stream, from, request.meta.causation);
+        let changed = !events.is_empty();
+        let append = Append {
+            meta: request.meta.clone(),
+            streams: vec![StreamAppend { stream, expected: Expected::At(from), events }],
+            reply,
+        };
+        let appended = store.append(append).await?;
+        self.state = after;
+        self.version = appended.versions.first().copied().unwrap_or(from);
+        self.position = appended.position;
+        Ok(changed)
+    }
+
+    fn decide(
+        &self,
+        command: &A::Command,
+        request: &Request<'_, A>,
+    ) -> Result<Vec<A::Event>, ExecuteError<A::Refusal>> {
+        let decided = self.state.decide(command, request.meta.at);
+        let absent = decided.as_ref().is_err_and(|refusal| refusal.kind() == Kind::NotFound);
+        if !absent && request.if_match.is_some_and(|version| version != self.version) {
+            return Err(ExecuteError::Stale { actual: self.version });
+        }
+        decided.map_err(ExecuteError::Refused)
     }
 }
 
@@ -145,48 +219,4 @@ async fn answer<A: Aggregate>(
             ExecuteError::KeyReused
         }
     }))
-}
-
-async fn once<A: Aggregate>(
-    store: &dyn EventStore,
-    stream: StreamId,
-    history: History<A>,
-    command: &A::Command,
-    request: &Request<'_, A>,
-) -> Result<Executed<A>, ExecuteError<A::Refusal>> {
-    let events = decide(&history, command, request)?;
-    let History { mut state, version, position } = history;
-    for event in &events {
-        state.evolve(event);
-    }
-    let changed = !events.is_empty();
-    if !changed && request.reply.is_none() {
-        return Ok(Executed { state, version, position, changed });
-    }
-    let reply = request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&state)));
-    let append = Append {
-        meta: request.meta.clone(),
-        streams: vec![StreamAppend {
-            stream,
-            expected: Expected::At(version),
-            events: drafts(&events, stream, version, request.meta.causation),
-        }],
-        reply,
-    };
-    let appended = store.append(append).await?;
-    let version = appended.versions.first().copied().unwrap_or(version);
-    Ok(Executed { state, version, position: appended.position, changed })
-}
-
-fn decide<A: Aggregate>(
-    history: &History<A>,
-    command: &A::Command,
-    request: &Request<'_, A>,
-) -> Result<Vec<A::Event>, ExecuteError<A::Refusal>> {
-    let decided = history.state.decide(command, request.meta.at);
-    let absent = decided.as_ref().is_err_and(|refusal| refusal.kind() == Kind::NotFound);
-    if !absent && request.if_match.is_some_and(|version| version != history.version) {
-        return Err(ExecuteError::Stale { actual: history.version });
-    }
-    decided.map_err(ExecuteError::Refused)
 }

@@ -23,7 +23,7 @@ pub use clock::Clock;
 pub use cloudevent::CloudEvent;
 pub use codec::{drafts, fact};
 pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, migrate};
-pub use execute::{ExecuteError, Executed, Keyed, Request, execute, load};
+pub use execute::{ExecuteError, Executed, Held, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
 pub use memory::MemoryEventStore;
 pub use pin::pin_invocation;

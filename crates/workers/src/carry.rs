@@ -1,9 +1,10 @@
 //! Doing one piece of work. What is asked for is read from the log, never from the table that
 //! said there was something to do: that table may be a moment old.
 
-use domain::execution::{Command, Execution, What};
-use domain::{Actor, Aggregate, Id, Tenant};
-use eventstore::{ExecuteError, Executed, Metadata, Request, execute, load};
+use domain::execution::{Command, Execution, WaitId, What};
+use domain::workflow::Workflow;
+use domain::{Actor, Aggregate, Id, Refusal, Tenant};
+use eventstore::{ExecuteError, Executed, Held, Metadata, Request, execute};
 use uuid::Uuid;
 
 use crate::agenda::{Item, Key};
@@ -53,12 +54,12 @@ async fn wake(
     partition: i16,
     held: &(dyn Fn(i16) -> bool + Send + Sync),
 ) -> Result<Carried, Error> {
-    let (state, _) = load::<Execution>(&*deps.log, tenant, execution).await?;
-    let (Some((workflow, revision)), Some(open)) = (state.pinned(), state.wait(wait)) else {
+    let hand = deps.at_hand.execution(tenant, execution);
+    let Some((what, revision)) = asked_for(deps, &hand, wait).await? else {
         return Ok(Carried::Done(vec![]));
     };
-    let plan = deps.plans.pinned(&*deps.log, tenant, workflow, revision).await?;
-    let command = match &open.what {
+    let plan = deps.plans.pinned(&*deps.log, tenant, revision.0, revision.1).await?;
+    let command = match &what {
         What::Timer { .. } => Command::Fire { plan, wait },
         What::Call { key, request } => {
             if !held(partition) {
@@ -71,11 +72,13 @@ async fn wake(
             }
         }
     };
-    let known: Vec<u32> = state.waits().map(|wait| wait.id).collect();
     let meta = meta(deps, tenant, execution.as_uuid(), &format!("wait/{wait}"));
-    let executed = give(deps, execution, &command, meta).await?;
-    let Some(Executed { state, .. }) = executed else { return Ok(Carried::Done(vec![])) };
-    let opened = state.waits().filter(|wait| !known.contains(&wait.id));
+    let mut now = hand.lock().await;
+    let known: Vec<u32> = now.state.waits().map(|wait| wait.id).collect();
+    if !taken(now.execute(&*deps.log, &command, &Request::new(meta)).await)? {
+        return Ok(Carried::Done(vec![]));
+    }
+    let opened = now.state.waits().filter(|wait| !known.contains(&wait.id));
     let item = |wait: &domain::execution::Wait| Item {
         key: Key {
             tenant,
@@ -90,6 +93,19 @@ async fn wake(
         },
     };
     Ok(Carried::Done(opened.map(item).collect()))
+}
+
+/// What a wait is for, and the workflow and revision that the execution runs; nothing if it is
+/// over.
+async fn asked_for(
+    deps: &Deps,
+    hand: &tokio::sync::Mutex<Held<Execution>>,
+    wait: WaitId,
+) -> Result<Option<(What, (Id<Workflow>, u32))>, Error> {
+    let mut held = hand.lock().await;
+    held.catch_up(&*deps.log).await?;
+    let open = held.state.wait(wait).map(|wait| wait.what.clone());
+    Ok(open.zip(held.state.pinned()))
 }
 
 /// Circumstances of what a worker does on the platform's own account. The same work always gives
@@ -112,11 +128,18 @@ pub(crate) async fn give<A: Aggregate>(
     command: &A::Command,
     meta: Metadata,
 ) -> Result<Option<Executed<A>>, Error> {
-    match execute(&*deps.log, id, command, &Request::new(meta)).await {
-        Ok(executed) => Ok(Some(executed)),
+    taken(execute(&*deps.log, id, command, &Request::new(meta)).await.map(Some))
+}
+
+/// What came of a command; of one that was refused nothing did.
+pub(crate) fn taken<T: Default, R: Refusal>(
+    outcome: Result<T, ExecuteError<R>>,
+) -> Result<T, Error> {
+    match outcome {
+        Ok(executed) => Ok(executed),
         Err(ExecuteError::Refused(no)) => {
-            tracing::debug!(%id, %no, "refused");
-            Ok(None)
+            tracing::debug!(%no, "refused");
+            Ok(T::default())
         }
         Err(ExecuteError::Store(error)) => Err(error.into()),
         Err(error) => Err(Error::Command(error.to_string())),

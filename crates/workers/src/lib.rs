@@ -6,6 +6,7 @@
 
 mod agenda;
 mod agents;
+mod at_hand;
 mod calls;
 mod carry;
 mod desk;
@@ -24,6 +25,7 @@ use connectors::vault::Vault;
 use eventstore::{Clock, EventStore, PlanError, Plans};
 use sqlx::PgPool;
 
+pub use at_hand::AtHand;
 pub use supervise::{Options, run};
 
 /// What the loops share.
@@ -32,6 +34,8 @@ pub struct Deps {
     pub log: Arc<dyn EventStore>,
     /// Published workflows, compiled.
     pub plans: Arc<Plans>,
+    /// Executions that are being worked on.
+    pub at_hand: AtHand,
     /// The database, through the worker role.
     pub pool: PgPool,
     /// What time it is, and new ids.

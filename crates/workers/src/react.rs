@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::execution::{Command, Execution, NewExecution};
+use domain::Actor;
+use domain::execution::{Command, NewExecution};
 use domain::policy::{Do, POLICIES, Seen};
 use domain::workflow::Workflow;
-use domain::{Actor, Id};
-use eventstore::{ExecuteError, Metadata, PlanError, Recorded, Request, execute, fact, load};
+use eventstore::{Metadata, PlanError, Recorded, Request, fact};
 use tokio_util::sync::CancellationToken;
 
+use crate::carry::{give, taken};
 use crate::{Deps, Error};
 
 /// How many events are read at once.
@@ -105,7 +106,7 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
             match deps.plans.published(&*deps.log, tenant, workflow, None).await {
                 Ok((revision, plan)) => {
                     let new = NewExecution { id, workflow, revision, plan, input, trigger };
-                    command(deps, id, &Command::Start(Box::new(new)), meta).await
+                    give(deps, id, &Command::Start(Box::new(new)), meta).await.map(drop)
                 }
                 // The workflow went away after the sender was told that all is well: there is
                 // nobody left to tell, and the delivery stays in the log.
@@ -117,26 +118,16 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
             }
         }
         Do::Answer { execution, wait, answer } => {
-            let (state, _) = load::<Execution>(&*deps.log, tenant, execution).await?;
-            let Some((workflow, revision)) = state.pinned() else { return Ok(()) };
+            let hand = deps.at_hand.execution(tenant, execution);
+            let mut held = hand.lock().await;
+            held.catch_up(&*deps.log).await?;
+            let Some((workflow, revision)) = held.state.pinned() else { return Ok(()) };
             let plan = deps.plans.pinned(&*deps.log, tenant, workflow, revision).await?;
-            command(deps, execution, &Command::Answer { plan, wait, answer }, meta).await
+            let command = Command::Answer { plan, wait, answer };
+            taken(held.execute(&*deps.log, &command, &Request::new(meta)).await).map(drop)
         }
         Do::CancelExecution { id, reason } => {
-            command(deps, id, &Command::Cancel { by: Actor::System, reason }, meta).await
+            give(deps, id, &Command::Cancel { by: Actor::System, reason }, meta).await.map(drop)
         }
-    }
-}
-
-/// Gives a command to an execution; a no is fine, because it means that the moment has passed.
-async fn command(
-    deps: &Deps,
-    id: Id<Execution>,
-    command: &Command,
-    meta: Metadata,
-) -> Result<(), Error> {
-    match execute(&*deps.log, id, command, &Request::new(meta)).await {
-        Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
-        Err(error) => Err(Error::Command(error.to_string())),
     }
 }

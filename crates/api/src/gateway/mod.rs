@@ -31,6 +31,7 @@ pub(crate) fn wrap(routes: Router, app: App) -> Router {
         .method_not_allowed_fallback(not_that_way)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(bounded))
+        .layer(from_fn(closing))
         .layer(from_fn_with_state(app, identified))
 }
 
@@ -48,6 +49,23 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
     Problem::internal(&std::io::Error::other(format!("a handler panicked: {text}"))).into_response()
+}
+
+/// A body that is certainly read to its end, in bytes, whatever becomes of the request.
+const SMALL: u64 = 16 * 1024;
+
+/// Says that the connection ends after an answer that may have left some of the body unread. The
+/// server closes it then; a client that is not told may already have sent its next request.
+async fn closing(request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let length = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let long = length.is_some_and(|length| length > SMALL)
+        || request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    if long && response.status().is_client_error() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Refuses what is too long or packed before anything reads it.

@@ -45,7 +45,11 @@ fn first() -> Paging {
 
 /// An execution of [`DOCUMENT`] that has just begun.
 async fn begun(story: &Story) -> (Uuid, Arc<Plan>) {
-    let plan = Arc::new(Plan::compile(DOCUMENT).expect("it compiles"));
+    begun_as(story, DOCUMENT).await
+}
+
+async fn begun_as(story: &Story, document: &str) -> (Uuid, Arc<Plan>) {
+    let plan = Arc::new(Plan::compile(document).expect("it compiles"));
     let new = NewExecution {
         id: id(1),
         workflow: Workflow::id(story.tenant, "acme", "triage"),
@@ -115,6 +119,30 @@ async fn an_execution_says_what_it_does_and_what_it_waits_for(pool: PgPool) {
     let expected = [("attempt", "completed"), ("label", "faulted"), ("label", "completed")];
     assert_eq!(tasks[..3], names(&expected));
     assert_eq!(tasks[3..], names(&[("pause", "running")]));
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn a_wait_is_told_for_as_long_as_it_lasts(pool: PgPool) {
+    let story = Story::new();
+    let document = "
+document: {dsl: 1.0.3, namespace: acme, name: triage, version: 1.0.0}
+do:
+  - both:
+      fork:
+        branches:
+          - slow: {call: integration, with: {integration: github, operation: slow}}
+          - fast:
+              do:
+                - quick: {call: integration, with: {integration: github, operation: quick}}
+                - rest: {wait: {minutes: 1}}
+";
+    let (id, plan) = begun_as(&story, document).await;
+    let (_, why, _) = seen(&story, &pool, id).await;
+    let [slow, quick] = why.as_slice() else { panic!("two waits: {why:?}") };
+    answer(&story, &plan, quick.wait, Answer::Success(json!({}))).await;
+    let (status, now, _) = seen(&story, &pool, id).await;
+    assert_eq!(status, "running", "a call is still under way");
+    assert_eq!((&now[0], now[1].waits_for.as_str(), now.len()), (slow, "timer", 2));
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
