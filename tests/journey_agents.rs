@@ -129,6 +129,20 @@ async fn prompts_have_versions_and_agents_may_keep_to_one() {
 }
 
 #[tokio::test]
+async fn one_key_makes_one_agent_however_many_ask_at_once() {
+    let world = World::start().await;
+    let api = world.api();
+    for round in 0..5 {
+        let body = json!({"name": format!("a{round}"), "provider": "sandbox"});
+        let key = format!("round-{round}");
+        let asked = (0..8).map(|_| api.post_once("/agents", &key, &body));
+        for answer in futures::future::join_all(asked).await {
+            assert_eq!((answer.status, &answer.body["name"]), (201, &body["name"]));
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_agent_can_be_changed_and_deleted() {
     let world = World::start().await;
     let api = world.api();

@@ -102,6 +102,23 @@ async fn a_secret_goes_in_and_never_comes_out() {
 }
 
 #[tokio::test]
+async fn a_secret_does_not_go_along_to_another_host_or_use() {
+    let world = World::start().await;
+    let (api, stub, other) = (world.api(), Stub::start().await, Stub::start().await);
+    let id = api.create("/integrations", &tracker(stub.url())).await;
+    let path = format!("/integrations/{id}");
+    let mut elsewhere = settings(other.url());
+    elsewhere["auth"] = json!({"type": "bearer"});
+    let mut otherwise = settings(stub.url());
+    otherwise["auth"] = json!({"type": "header", "name": "x-key"});
+    for (changed, pointer) in [(elsewhere, "/auth/token"), (otherwise, "/auth/value")] {
+        let refused = api.put(&path, 1, &changed).await;
+        assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!(pointer)));
+    }
+    assert_eq!(other.calls().len(), 0);
+}
+
+#[tokio::test]
 async fn a_connection_can_be_tried() {
     let world = World::start().await;
     let (api, stub) = (world.api(), Stub::start().await);

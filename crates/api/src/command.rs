@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Aggregate, Fault, Id, Tenant};
 use eventstore::{
-    Answered, CommandKey, ExecuteError, Executed, Keyed, Position, Reply, Request, Version,
-    execute, load,
+    Answered, CommandKey, ExecuteError, Executed, Held, Keyed, Position, Reply, Request, Version,
+    execute,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -135,7 +135,8 @@ impl<B: Payload> FromRequest<App> for Command<B> {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, app).await?;
         let bytes = read_body(body, BODY_LIMIT).await?;
-        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+        // Without the query: how long to wait for an answer is no part of the command.
+        let target = parts.uri.path();
         let key = key(&parts.headers)?.map(|key| {
             let mut hash = Sha256::new();
             for part in [parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &bytes] {
@@ -321,11 +322,12 @@ pub(crate) async fn until<A: Aggregate>(
 ) -> Result<Option<(A, Position)>, Problem> {
     let deadline = Instant::now() + most;
     let mut head = app.log.watch();
+    let mut known = Held::new(tenant, id);
     loop {
         head.mark_unchanged();
-        let (state, _) = load::<A>(&*app.log, tenant, id).await?;
-        if wanted(&state) {
-            return Ok(Some((state, app.log.head().await?)));
+        known.catch_up(&*app.log).await?;
+        if wanted(&known.state) {
+            return Ok(Some((known.state, app.log.head().await?)));
         }
         match timeout_at(deadline, head.changed()).await {
             Ok(Ok(())) => {}

@@ -7,8 +7,10 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use serde_json::Value;
 use utoipa::Modify;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Required};
 
 use crate::{App, Problem, problems};
 
@@ -22,6 +24,68 @@ impl Modify for Security {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
         openapi.security = Some(vec![SecurityRequirement::new("api_key", Vec::<String>::new())]);
+    }
+}
+
+/// Describes what all operations have in common besides.
+pub(crate) fn complete(openapi: &mut OpenApi) {
+    let key = header_field(
+        "Idempotency-Key",
+        "The same key again is answered like the first time, and nothing is done twice",
+    );
+    let position = header_field(
+        "Min-Position",
+        "The X-Position of an earlier answer: what it did is shown, or the answer is 503",
+    );
+    for (path, item) in &mut openapi.paths.paths {
+        // Webhooks are told apart by what their senders number them with.
+        let commands = [&mut item.post, &mut item.put, &mut item.delete];
+        for operation in commands.into_iter().flatten().filter(|_| !path.contains("/webhooks/")) {
+            operation.parameters.get_or_insert_default().push(RefOr::T(key.clone()));
+        }
+        if let Some(operation) = &mut item.get {
+            operation.parameters.get_or_insert_default().push(RefOr::T(position.clone()));
+        }
+    }
+    name_integrations(openapi);
+}
+
+fn header_field(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+/// A new integration has a name besides its settings, and these take no other members: so the two
+/// together are a schema of their own.
+fn name_integrations(openapi: &mut OpenApi) {
+    let components = openapi.components.get_or_insert_default();
+    let Some(RefOr::T(Schema::Object(settings))) = components.schemas.get("IntegrationSettings")
+    else {
+        return;
+    };
+    let mut create = settings.clone();
+    let name = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("Its name, unique in the tenant."))
+        .build();
+    create.properties.insert("name".to_owned(), RefOr::T(Schema::Object(name)));
+    create.required.push("name".to_owned());
+    create.description = Some("A new integration.".to_owned());
+    components.schemas.insert("CreateIntegration".to_owned(), RefOr::T(Schema::Object(create)));
+    for (path, item) in &mut openapi.paths.paths {
+        let body = item.post.as_mut().filter(|_| path.ends_with("/integrations"));
+        if let Some(RefOr::T(body)) = body.and_then(|post| post.request_body.as_mut()) {
+            for content in body.content.values_mut() {
+                if let RefOr::T(content) = content {
+                    content.schema = Some(Ref::from_schema_name("CreateIntegration").into());
+                }
+            }
+        }
     }
 }
 

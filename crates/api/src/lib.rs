@@ -66,7 +66,7 @@ fn routes() -> OpenApiRouter<App> {
 
 /// The whole API.
 pub fn router(app: App) -> Router {
-    let (routes, description) = routes().split_for_parts();
+    let (routes, description) = described();
     let routes = routes.merge(docs::router(&description)).with_state(app.clone());
     gateway::wrap(routes, app)
 }
@@ -74,5 +74,11 @@ pub fn router(app: App) -> Router {
 /// The API's description (`OpenAPI` 3.1), as served at `/openapi.json`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
+    described().1
+}
+
+fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
+    let (routes, mut description) = routes().split_for_parts();
+    docs::complete(&mut description);
+    (routes, description)
 }

@@ -17,6 +17,9 @@ use crate::{App, Problem};
 /// How long a query waits for the read models to reach `Min-Position`.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a query that names no position waits for the read models to reach the log's end.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// The longest that a command waits for an end.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
@@ -40,6 +43,10 @@ impl FromRequestParts<App> for Look {
                 Problem::parameter("Min-Position must be the X-Position of an earlier answer")
             })?;
             seen(app, position).await?;
+        } else {
+            // What this process wrote is shown to whoever asks next, if that takes but a moment.
+            let head = *app.log.watch().borrow();
+            wait_for(&app.views, &[], head, MOMENT).await?;
         }
         let reader = Reader::begin(&app.views, caller.tenant).await?;
         Ok(Self { caller, reader })

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::commands::Context;
 use crate::data_dir::{self, DataDir, Dev};
@@ -26,7 +27,7 @@ use crate::random_uuid;
 
 /// How long requests and effects under way may take to end once we are told to stop. What has
 /// not ended by then is not lost: it is in the log, and goes on after the next start.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(1_500);
 
 /// How long connections to the database may take to close.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -71,7 +72,7 @@ pub(crate) async fn work(context: &Context, stop: CancellationToken) -> Result<(
     let platform = Platform::assemble(context, &context.database_url()?).await?;
     note("working");
     let mut parts = JoinSet::new();
-    add_workers(&mut parts, &platform, false, &stop);
+    add_workers(&mut parts, &platform, None, &stop);
     until_stopped(parts, platform.pools, stop).await
 }
 
@@ -98,7 +99,8 @@ async fn everything(
     let dev = Dev { api_url: url_of(&listener)?, token, database_url: url.to_owned() };
     data.announce(&dev).context("writing dev.json")?;
     let mut parts = JoinSet::new();
-    add_workers(&mut parts, &platform, true, &stop);
+    // Only one process has the directory, so whoever was this worker before is dead.
+    add_workers(&mut parts, &platform, Some(data.tenant().as_uuid()), &stop);
     add_api(&mut parts, listener, platform.app, &stop);
     greet(context, data, &dev, begun.elapsed())?;
     until_stopped(parts, platform.pools, stop).await
@@ -140,12 +142,12 @@ fn add_api(
 fn add_workers(
     parts: &mut JoinSet<Result<(), Failure>>,
     platform: &Platform,
-    alone: bool,
+    worker: Option<Uuid>,
     stop: &CancellationToken,
 ) {
     let (deps, stop) = (platform.work.clone(), stop.clone());
     parts.spawn(async move {
-        workers::run(deps, workers::Options { alone }, stop).await;
+        workers::run(deps, workers::Options { worker }, stop).await;
         Ok(())
     });
 }

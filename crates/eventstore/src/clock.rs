@@ -1,11 +1,14 @@
 //! What time it is, and new ids: the one place where either is made.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use sqlx::PgPool;
 use uuid::{NoContext, Uuid};
+
+/// How often a clock is set by the database.
+const SET_EVERY: Duration = Duration::from_secs(1);
 
 /// The database's time, kept between two readings by a clock that nobody sets.
 ///
@@ -23,24 +26,17 @@ struct Reading {
 }
 
 impl Clock {
-    /// A clock that was just set by the database.
+    /// A clock that is set by the database, now and every second for as long as anybody has it.
     pub async fn of(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let clock = Self { reading: Arc::new(Mutex::new(read(pool).await?)) };
-        Ok(clock)
+        let reading = Arc::new(Mutex::new(read(pool).await?));
+        tokio::spawn(keep(Arc::downgrade(&reading), pool.clone()));
+        Ok(Self { reading })
     }
 
     /// A clock that stands still, for tests and simulations.
     #[must_use]
     pub fn fixed(time: Timestamp) -> Self {
         Self { reading: Arc::new(Mutex::new(Reading { time, taken: None })) }
-    }
-
-    /// Sets it by the database again; to be done every second or so, because no two clocks run
-    /// at the same speed.
-    pub async fn set(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let reading = read(pool).await?;
-        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = reading;
-        Ok(())
     }
 
     /// What time it is, to the microsecond (as the database keeps it).
@@ -61,8 +57,27 @@ impl Clock {
     }
 }
 
+/// Sets a clock again and again, because no two clocks run at the same speed, and because this
+/// process may be put to sleep.
+async fn keep(clock: Weak<Mutex<Reading>>, pool: PgPool) {
+    loop {
+        tokio::time::sleep(SET_EVERY).await;
+        if clock.strong_count() == 0 || pool.is_closed() {
+            return;
+        }
+        match (read(&pool).await, clock.upgrade()) {
+            (Ok(reading), Some(clock)) => {
+                *clock.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+            }
+            (Err(error), Some(_)) => tracing::debug!(%error, "the clock runs on by itself"),
+            (_, None) => return,
+        }
+    }
+}
+
 async fn read(pool: &PgPool) -> Result<Reading, sqlx::Error> {
-    let taken = Instant::now();
     let time = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?;
-    Ok(Reading { time, taken: Some(taken) })
+    // Taken after the answer: the clock may lag by its journey, but it never runs ahead, so no
+    // timer fires early.
+    Ok(Reading { time, taken: Some(Instant::now()) })
 }

@@ -22,8 +22,9 @@ use uuid::Uuid;
 use crate::{Draft, Error, Recorded, StreamId, Version};
 
 /// The events as they will be stored in `stream` after version `after`, each with an id that
-/// follows from what caused it and from its place in the stream: whoever appends the same
-/// decision at the same place again appends the same events.
+/// follows from what caused it, from its place in the stream and from what it says: whoever appends
+/// the same decision at the same place again appends the same events, and another decision is not
+/// taken for it.
 #[must_use]
 pub fn drafts<E: Event>(
     events: &[E],
@@ -34,7 +35,8 @@ pub fn drafts<E: Event>(
     let StreamId { category, id, .. } = stream;
     let draft = |(place, event)| {
         let (name, body) = encode(event);
-        let id = Id::<E>::derived(causation, &format!("{category}/{id}/{place}")).as_uuid();
+        let said = format!("{category}/{id}/{place}/{name}/{}", body.as_str());
+        let id = Id::<E>::derived(causation, &said).as_uuid();
         Draft { id, schema: E::version(&name), name, body }
     };
     (after + 1..).zip(events).map(draft).collect()

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How often a command is decided anew because somebody else was faster.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 10;
 
 /// The circumstances of a command.
 pub struct Request<'a, A> {
@@ -149,9 +149,10 @@ impl<A: Aggregate> Held<A> {
                 Err(ExecuteError::Store(Error::Conflict { .. })) if attempt < ATTEMPTS => {
                     attempt += 1;
                 }
-                Err(ExecuteError::Store(Error::KeyUsed)) => {
-                    let answer = answer(store, request).await?;
-                    return Err(answer.unwrap_or(ExecuteError::Store(Error::KeyUsed)));
+                // The same command, sent at the same time, may have been carried out meanwhile:
+                // then its answer counts, not what it left for this one to find.
+                Err(error) if request.reply.is_some() => {
+                    return Err(answer(store, request).await?.unwrap_or(error));
                 }
                 done => return done,
             }
@@ -168,27 +169,24 @@ impl<A: Aggregate> Held<A> {
         if events.is_empty() && request.reply.is_none() {
             return Ok(false);
         }
-        let (stream, from) = (self.stream, self.version);
-        // The answer is that of the state after the events. Until these are stored nobody may see
-        // that state, so if they are not, everything is read again.
-        let mut after = std::mem::take(&mut self.state);
-        (self.version, self.position) = (0, 0);
+        // The answer is that of the state after the events; until they are stored nobody else may
+        // see that state.
+        let mut after = self.state.clone();
         for event in &events {
             after.evolve(event);
         }
-        let reply = request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&after)));
-        let events = drafts(&events, stream, from, request.meta.causation);
-        let changed = !events.is_empty();
+        let drafts = drafts(&events, self.stream, self.version, request.meta.causation);
+        let expected = Expected::At(self.version);
         let append = Append {
             meta: request.meta.clone(),
-            streams: vec![StreamAppend { stream, expected: Expected::At(from), events }],
-            reply,
+            streams: vec![StreamAppend { stream: self.stream, expected, events: drafts }],
+            reply: request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&after))),
         };
         let appended = store.append(append).await?;
         self.state = after;
-        self.version = appended.versions.first().copied().unwrap_or(from);
+        self.version = appended.versions.first().copied().unwrap_or(self.version);
         self.position = appended.position;
-        Ok(changed)
+        Ok(!events.is_empty())
     }
 
     fn decide(

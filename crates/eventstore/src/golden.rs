@@ -196,16 +196,18 @@ mod upcasting {
     }
 
     #[test]
-    fn ids_of_events_follow_from_cause_stream_and_place() {
+    fn ids_of_events_follow_from_cause_stream_place_and_content() {
         let stream = |id| crate::StreamId {
             tenant: Id::from_uuid(Uuid::nil()),
             category: "door",
             id: Uuid::from_u128(id),
         };
-        let ids = |id, after, cause| {
-            let events = [Happened::Closed {}, Happened::Closed {}];
-            let drafts = crate::drafts(&events, stream(id), after, Uuid::from_u128(cause));
+        let ids_of = |events: &[Happened], id, after, cause| {
+            let drafts = crate::drafts(events, stream(id), after, Uuid::from_u128(cause));
             drafts.into_iter().map(|draft| draft.id).collect::<Vec<_>>()
+        };
+        let ids = |id, after, cause| {
+            ids_of(&[Happened::Closed {}, Happened::Closed {}], id, after, cause)
         };
         assert_eq!(ids(1, 0, 1), ids(1, 0, 1));
         assert_ne!(ids(1, 0, 1)[0], ids(1, 0, 1)[1]);

@@ -137,7 +137,7 @@ pub struct CommandKey {
     pub principal: Uuid,
     /// The client's `Idempotency-Key`, with method and route before it.
     pub key: String,
-    /// SHA-256 over method, path, query and body: tells a repetition from a mistake.
+    /// SHA-256 over method, path and body: tells a repetition from a mistake.
     pub fingerprint: [u8; 32],
 }
 

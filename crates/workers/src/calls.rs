@@ -9,7 +9,7 @@ use domain::invocation::{self, Invocation};
 use domain::notification::{self, Channel, Notification};
 use domain::template::Template;
 use domain::workflow::Workflow;
-use domain::{Id, Tenant};
+use domain::{Actor, Id, Tenant};
 use eventstore::{PlanError, load, pin_invocation};
 use serde_json::{Map, Value, json};
 
@@ -160,7 +160,15 @@ async fn run_workflow(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Er
         let input = input.clone();
         let new = NewExecution { id, workflow, revision, plan, input, trigger };
         let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
-        give(deps, id, &Command::Start(Box::new(new)), meta).await?;
+        if give(deps, id, &Command::Start(Box::new(new)), meta).await?.is_none()
+            && !is_started(deps, call.tenant, id).await?
+        {
+            let detail = "the other workflow refused its input: it is too large or nests too deep";
+            return Ok(Some(Answer::Failure(Standard::Validation.error(detail).with_status(413))));
+        }
+        if *r#await {
+            stop_orphan(deps, call, id).await?;
+        }
     }
     if !r#await {
         return Ok(Some(Answer::Success(json!({"id": id}))));
@@ -173,6 +181,24 @@ async fn run_workflow(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Er
             Some(Answer::Failure(Standard::Runtime.error("the execution was cancelled")))
         }
     })
+}
+
+async fn is_started(deps: &Deps, tenant: Id<Tenant>, id: Id<Execution>) -> Result<bool, Error> {
+    let (state, _) = load::<Execution>(&*deps.log, tenant, id).await?;
+    Ok(*state.phase() != Phase::Unborn)
+}
+
+/// Cancels a child that was started just after its parent had stopped waiting for it: the policy
+/// that sees to this found no child yet.
+async fn stop_orphan(deps: &Deps, call: &Call<'_>, child: Id<Execution>) -> Result<(), Error> {
+    let (parent, _) = load::<Execution>(&*deps.log, call.tenant, call.execution).await?;
+    if parent.wait(call.wait).is_none() {
+        let reason = "nobody waits for it any more".to_owned();
+        let cancel = Command::Cancel { by: Actor::System, reason };
+        let meta = meta(deps, call.tenant, child.as_uuid(), "orphan");
+        give(deps, child, &cancel, meta).await?;
+    }
+    Ok(())
 }
 
 fn missing(what: &str) -> Answer {

@@ -10,7 +10,7 @@ use domain::{Id, Timestamp};
 use eventstore::Position;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,6 +24,9 @@ const LOOKED_OVER_EVERY: Duration = Duration::from_secs(5);
 
 /// How long to wait for the projector when the log is ahead of it.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long work under way may take to end when this is told to stop.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How much is done at once.
 const AT_ONCE: usize = 256;
@@ -76,7 +79,10 @@ impl Desk {
             let wake_at = self.wake_at(behind);
             let outcome = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.finish().await,
+                // What is rare comes first: a busy log would never let it have its turn.
+                _ = look_over.tick() => self.look_over().await,
+                Ok(()) = self.owned.changed() => self.look_over().await,
                 Some(back) = self.back.1.recv() => {
                     self.take_back(back);
                     Ok(())
@@ -86,8 +92,6 @@ impl Desk {
                     behind = true;
                     self.look_at_new().await
                 }
-                _ = look_over.tick() => self.look_over().await,
-                Ok(()) = self.owned.changed() => self.look_over().await,
                 () = sleep_until(wake_at) => {
                     if behind { self.look_at_new().await } else { Ok(()) }
                 }
@@ -97,6 +101,17 @@ impl Desk {
             }
             behind = behind && self.seen < *head.borrow();
             self.begin_what_is_due();
+        }
+    }
+
+    /// Lets work under way end and be noted, for a moment: what is cut off is done again.
+    async fn finish(mut self) {
+        let grace = Instant::now() + GRACE;
+        while !self.under_way.is_empty() {
+            match timeout_at(grace, self.back.1.recv()).await {
+                Ok(Some(back)) => self.under_way.remove(&back.item.key),
+                Ok(None) | Err(_) => return,
+            };
         }
     }
 

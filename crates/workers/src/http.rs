@@ -54,6 +54,7 @@ fn request(key: &str, call: &HttpCall) -> OutboundRequest {
         body: body.unwrap_or_default(),
         timeout: DEADLINE,
         max_body: BODY_LIMIT,
+        follow: call.redirect,
     }
 }
 
@@ -117,7 +118,8 @@ pub(crate) fn unanswered(error: &EgressError) -> Answer {
         EgressError::NotSent(_) => {
             Answer::Failure(Standard::Communication.error(detail).with_status(503))
         }
-        EgressError::TooLarge { .. } => Answer::Failure(Standard::Validation.error(detail)),
+        // It was carried out. A second attempt must be known for one.
+        EgressError::TooLarge { .. } => Answer::Unknown(Standard::Validation.error(detail)),
         EgressError::Unknown { .. } => {
             Answer::Unknown(Standard::Communication.error(detail).with_status(504))
         }

@@ -58,16 +58,6 @@ impl Leases {
         self.owned.subscribe()
     }
 
-    /// Ends the leases of all other workers. Only for a process that knows it is alone.
-    pub(crate) async fn take_over(&self) -> Result<(), sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query("DELETE FROM ops.worker").execute(&mut *tx).await?;
-        sqlx::query("UPDATE ops.lease SET owner = NULL, expires_at = '-infinity'")
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
-    }
-
     /// Renews what is owned, takes what is free up to a fair share, lets go of what is beyond it.
     pub(crate) async fn renew(&self) -> Result<(), sqlx::Error> {
         let asked = Instant::now();
@@ -82,7 +72,13 @@ impl Leases {
             held.retain(|partition| !beyond.contains(partition));
         }
         tx.commit().await?;
-        self.owned.send_replace(Owned { partitions: held, until: asked + LASTS });
+        let until = asked + LASTS;
+        // Only other partitions are news; a later end of the same ones is not.
+        self.owned.send_if_modified(|owned| {
+            let news = owned.partitions != held;
+            *owned = Owned { partitions: held, until };
+            news
+        });
         Ok(())
     }
 

@@ -58,9 +58,17 @@ async fn step(deps: &Deps) -> Result<usize, Error> {
     let batch = deps.log.read(after, BATCH).await?;
     let (mut reached, mut failure) = (after, None);
     for recorded in &batch {
-        if let Err(error) = react(deps, recorded).await {
-            failure = Some(error);
-            break;
+        match react(deps, recorded).await {
+            // It will be as large tomorrow; nobody else shall wait for it.
+            Err(error @ Error::Log(eventstore::Error::TooLarge { .. })) => {
+                let position = recorded.position;
+                tracing::error!(position, %error, "what follows from this event is given up");
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+            Ok(()) => {}
         }
         reached = recorded.position;
     }

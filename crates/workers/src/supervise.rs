@@ -7,13 +7,11 @@ use eventstore::PgEventStore;
 use projections::Projector;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::desk::Desk;
 use crate::leases::{Leases, RENEWED_EVERY};
 use crate::{Deps, react};
-
-/// How often the clock is set by the database.
-const CLOCK_SET_EVERY: Duration = Duration::from_secs(1);
 
 /// How often room is made for the events to come; there is room for sixty million ahead of them.
 const ROOM_MADE_EVERY: Duration = Duration::from_mins(10);
@@ -24,23 +22,18 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How the workers run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// This process is the only one, so that leases left by a dead one need not be waited for.
-    pub alone: bool,
+    /// Who this worker is, if it can be sure that no other process is it: leases that it left
+    /// when it died need not be waited for then. A stranger each time if not given.
+    pub worker: Option<Uuid>,
 }
 
 /// Runs every loop until `stop`, then lets go of the leases.
 pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
-    let leases = Arc::new(Leases::new(deps.clock.id(), deps.pool.clone()));
-    if options.alone
-        && let Err(error) = leases.take_over().await
-    {
-        tracing::warn!(%error, "leases of an earlier process are waited for");
-    }
+    let worker = options.worker.unwrap_or_else(|| deps.clock.id());
+    let leases = Arc::new(Leases::new(worker, deps.pool.clone()));
     let mut loops = JoinSet::new();
     let (shared, token) = (leases.clone(), stop.clone());
     loops.spawn(async move { renew(&shared, token).await });
-    let (shared, token) = (deps.clone(), stop.clone());
-    loops.spawn(async move { keep_time(&shared, token).await });
     let (shared, token) = (deps.clone(), stop.clone());
     loops.spawn(async move { make_room(&shared, token).await });
     for (name, each) in LOOPS {
@@ -92,18 +85,6 @@ async fn renew(leases: &Leases, stop: CancellationToken) {
                 RENEWED_EVERY / 6
             }
         };
-    }
-}
-
-async fn keep_time(deps: &Deps, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(CLOCK_SET_EVERY) => {}
-        }
-        if let Err(error) = deps.clock.set(&deps.pool).await {
-            tracing::debug!(%error, "the clock runs on by itself");
-        }
     }
 }
 

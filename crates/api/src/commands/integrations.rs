@@ -150,7 +150,8 @@ pub(super) async fn create(
 
 /// Change an integration.
 ///
-/// The body is the whole; a secret that is left out stays as it was.
+/// The body is the whole. A secret that is left out stays as it was, unless it would go to another
+/// host or into another header field: then it must be given again.
 #[utoipa::path(
     put, path = "/integrations/{integration}", tag = "integrations",
     operation_id = "update_integration",
@@ -278,11 +279,34 @@ async fn spec(
     Ok(Spec {
         description: settings.description.clone(),
         base_url: settings.base_url.clone(),
-        auth: auth(app, tenant, &settings.auth, known.map(|spec| &spec.auth)).await?,
+        auth: auth(app, tenant, &settings.auth, known.and_then(|spec| kept(spec, settings)))
+            .await?,
         operations: settings.operations.clone(),
         test: settings.test.clone(),
         webhook,
     })
+}
+
+/// The credential there is, if the settings use it as before. It does not go along to another
+/// host or into another field: whoever may change settings could have it sent to himself.
+fn kept<'a>(spec: &'a Spec, settings: &Settings) -> Option<&'a Auth> {
+    let origin = |url: &str| url::Url::parse(url).map(|url| url.origin()).ok();
+    let same_place = origin(&spec.base_url) == origin(&settings.base_url);
+    let same_use = match (&spec.auth, &settings.auth) {
+        (Auth::Bearer { .. }, AuthSettings::Bearer { .. }) => true,
+        (Auth::Basic { username: known, .. }, AuthSettings::Basic { username, .. }) => {
+            known == username
+        }
+        (Auth::Header { name: known, .. }, AuthSettings::Header { name, .. }) => known == name,
+        (
+            Auth::None | Auth::Bearer { .. } | Auth::Basic { .. } | Auth::Header { .. },
+            AuthSettings::None
+            | AuthSettings::Bearer { .. }
+            | AuthSettings::Basic { .. }
+            | AuthSettings::Header { .. },
+        ) => false,
+    };
+    (same_place && same_use).then_some(&spec.auth)
 }
 
 async fn endpoint(
@@ -349,7 +373,11 @@ async fn keep(
         }
         (None, Some(kept)) => Ok(kept.clone()),
         (None, None) => {
-            let fault = Fault::new(pointer, "missing_field", "the secret is missing");
+            let fault = Fault::new(
+                pointer,
+                "missing_field",
+                "the secret is missing; it is kept only for the same host and use",
+            );
             Err(Problem::invalid("integration_invalid", vec![fault]))
         }
     }

@@ -22,10 +22,11 @@ const LONGEST: TimeDelta = TimeDelta::days(366);
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Range {
-    /// From this moment on (RFC 3339); a day before `to` if not said.
+    /// From the hour of this moment on (RFC 3339), because figures are kept by the hour; a day
+    /// before `to` if not said.
     #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
-    /// Before this moment (RFC 3339); now if not said.
+    /// Up to this moment (RFC 3339), its hour included; now if not said.
     #[param(value_type = Option<String>)]
     to: Option<Timestamp>,
 }

@@ -82,7 +82,13 @@ pub(super) async fn follow(
         }
         None => 0,
     };
-    let from = Follow { app, stream: StreamId::of(caller.tenant, execution), after, over: false };
+    let from = Follow {
+        app,
+        stream: StreamId::of(caller.tenant, execution),
+        after,
+        version: 0,
+        over: false,
+    };
     let events = events(from).map(|event| {
         let shown = Event::default().id(event.position.to_string()).event(event.name.clone());
         Ok::<_, Infallible>(shown.data(line(&event)))
@@ -94,7 +100,10 @@ pub(super) async fn follow(
 struct Follow {
     app: App,
     stream: StreamId,
+    /// Events up to this position are not told.
     after: i64,
+    /// The stream has been read up to here.
+    version: i64,
     over: bool,
 }
 
@@ -104,7 +113,7 @@ fn events(from: Follow) -> impl Stream<Item = Recorded> {
         let mut head = from.app.log.watch();
         while !from.over {
             head.mark_unchanged();
-            let batch = match from.app.log.load(from.stream, 0).await {
+            let batch = match from.app.log.load(from.stream, from.version).await {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::warn!(%error, "a stream of events breaks off");
@@ -112,6 +121,7 @@ fn events(from: Follow) -> impl Stream<Item = Recorded> {
                 }
             };
             from.over = batch.iter().any(|event| ENDS.contains(&event.name.as_str()));
+            from.version = batch.last().map_or(from.version, |event| event.version);
             let news: Vec<Recorded> =
                 batch.into_iter().filter(|event| event.position > from.after).collect();
             if let Some(last) = news.last() {

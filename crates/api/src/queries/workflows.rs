@@ -43,6 +43,9 @@ pub(super) async fn list(
     Parameters(Wanted { namespace, name }): Parameters<Wanted>,
     Parameters(page): Parameters<List>,
 ) -> Result<Json<Page<Summary>>, Problem> {
+    if [&namespace, &name].into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Problem::parameter("a name cannot hold U+0000"));
+    }
     let filter = Filter { namespace, name };
     Ok(Json(workflows::list(&mut look.reader, &filter, page.paging()?).await?))
 }

@@ -1,9 +1,11 @@
 //! Where the data, the socket and the log of the server are, and how they come to be.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
@@ -118,7 +120,7 @@ impl Cluster {
             fs::read_dir(home).map_err(while_trying("listing the data directory"))?.flatten()
         {
             if entry.file_name().to_string_lossy().starts_with("postgres.new.") {
-                let removed = fs::remove_dir_all(entry.path());
+                let removed = remove_all(&entry.path()).await;
                 removed.map_err(while_trying("removing a half-made database"))?;
             }
         }
@@ -205,4 +207,21 @@ fn socket_dir(home: &Path, account: &Account) -> Result<PathBuf, Error> {
         return Ok(dir);
     }
     Err(Error::SocketTaken { dir, owner: account.name.clone() })
+}
+
+/// Removes a directory into which an initdb may still write that outlived its parent: it ends by
+/// itself when what it works on is gone.
+async fn remove_all(dir: &Path) -> io::Result<()> {
+    const TRIES: u32 = 50;
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            done => return done,
+        }
+    }
 }

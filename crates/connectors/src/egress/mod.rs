@@ -83,7 +83,7 @@ impl Egress {
             }
             let answer =
                 call.headers(headers.clone()).send().await.map_err(|error| classify(&error))?;
-            let follows = matches!(method, Method::GET | Method::HEAD);
+            let follows = request.follow && matches!(method, Method::GET | Method::HEAD);
             let next = follows.then(|| redirect(&url, &answer)).flatten();
             match next.filter(|_| hops < MAX_HOPS) {
                 Some(next) => {
@@ -162,8 +162,14 @@ async fn read(
     let headers = std::mem::take(answer.headers_mut());
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| classify(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(EgressError::TooLarge { limit });
+        let room = limit - body.len();
+        if chunk.len() > room {
+            if (200..300).contains(&status) {
+                return Err(EgressError::TooLarge { limit });
+            }
+            // What failed is told by its status; how it is explained may be cut short.
+            body.extend_from_slice(&chunk[..room]);
+            break;
         }
         body.extend_from_slice(&chunk);
     }

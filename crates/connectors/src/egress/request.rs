@@ -40,6 +40,8 @@ pub struct OutboundRequest {
     pub timeout: Duration,
     /// The most bytes that the answer's body may have; never more than [`MAX_BODY`].
     pub max_body: usize,
+    /// Whether a GET or HEAD goes on to where the answer sends it.
+    pub follow: bool,
 }
 
 impl OutboundRequest {
@@ -53,6 +55,7 @@ impl OutboundRequest {
             body: Vec::new(),
             timeout: Duration::from_secs(30),
             max_body: MAX_BODY,
+            follow: true,
         }
     }
 

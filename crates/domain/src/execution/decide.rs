@@ -1,7 +1,7 @@
 use super::machine::{self, Machine, Outcome};
 use super::{
-    Answer, Caller, Cause, Command, Event, Execution, INPUT_LIMIT, NewExecution, Phase, Refusal,
-    Standard, TURN_LIMIT, Turn, Wait, WaitId, What,
+    Answer, Caller, Cause, Command, DEPTH_LIMIT, Event, Execution, INPUT_LIMIT, NewExecution,
+    Phase, RUN_LIMIT, Refusal, Standard, TURN_LIMIT, Turn, Wait, WaitId, What,
 };
 use crate::workflow::Plan;
 use crate::{Actor, Aggregate, Timestamp};
@@ -94,9 +94,10 @@ impl Execution {
     /// A turn and, if the execution is over with it, its end.
     ///
     /// An event that the log would not take must not leave the execution stuck: data that
-    /// outgrow it end the execution with an error that says so.
+    /// outgrow it end the execution with an error that says so. So does going on for ever.
     fn turn(&self, (turn, outcome): (Turn, Outcome)) -> Vec<Event> {
         let parent = self.parent();
+        let endless = turn.runs > RUN_LIMIT && matches!(outcome, Outcome::Waiting);
         let end = match outcome {
             Outcome::Waiting => None,
             Outcome::Completed(output) => Some(Event::Completed { output, parent }),
@@ -105,14 +106,26 @@ impl Execution {
         let taken = Event::TurnTaken(Box::new(turn));
         let events: Vec<Event> = std::iter::once(taken).chain(end).collect();
         let largest = events.iter().map(machine::size).max().unwrap_or_default();
-        if largest <= TURN_LIMIT {
+        let deepest = events.iter().map(machine::depth).max().unwrap_or_default();
+        let error = if largest > TURN_LIMIT {
+            let detail = format!(
+                "the data of this execution need {largest} bytes in one turn; the limit is \
+                 {TURN_LIMIT}"
+            );
+            Standard::Runtime.error(detail).with_status(413)
+        } else if deepest > DEPTH_LIMIT {
+            let detail = format!(
+                "the data of this execution nest {deepest} deep in one turn; the limit is \
+                 {DEPTH_LIMIT}"
+            );
+            Standard::Runtime.error(detail).with_status(413)
+        } else if endless {
+            Standard::Runtime
+                .error(format!("this execution has run {RUN_LIMIT} tasks: it has no end"))
+        } else {
             return events;
-        }
-        let detail = format!(
-            "the data of this execution need {largest} bytes in one turn; the limit is {TURN_LIMIT}"
-        );
+        };
         let stopped = Turn { cause: cause_of(&events), ..machine::stop(self) };
-        let error = Standard::Runtime.error(detail).with_status(413);
         vec![Event::TurnTaken(Box::new(stopped)), Event::Faulted { error, parent }]
     }
 }

@@ -38,3 +38,9 @@ pub const INPUT_LIMIT: usize = 96 * 1024;
 
 /// The most bytes of JSON that one turn may have; the log takes 256 KiB an event.
 pub const TURN_LIMIT: usize = 240 * 1024;
+
+/// How deep the data of one turn may nest; the log takes 100 levels an event.
+pub const DEPTH_LIMIT: usize = 95;
+
+/// How many tasks one execution may run, so that a workflow without an end has one.
+pub const RUN_LIMIT: u32 = 250_000;

@@ -17,8 +17,10 @@ const COMPLAINT_LENGTH: usize = 200;
 /// What a model's text amounts to: with a schema, JSON that satisfies it; without one, the text.
 /// Complaints if it does not; they name places and rules, never what the model said.
 pub fn accept(schema: Option<&Value>, text: &str) -> Result<Value, Vec<String>> {
-    if text.len() > LONGEST {
-        return Err(vec![format!("it has {} bytes; the limit is {LONGEST}", text.len())]);
+    // As JSON: what must be escaped is up to six times as long.
+    let length = storable::size(&text);
+    if length > LONGEST {
+        return Err(vec![format!("it has {length} bytes; the limit is {LONGEST}")]);
     }
     let Some(schema) = schema else { return Ok(Value::String(text.replace('\0', ""))) };
     let value = parse(text).ok_or_else(|| vec!["it is not JSON".to_owned()])?;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::tally::{Command, Refused, Tally};
 use super::{key, meta, reply, tenant};
 use crate::{
-    Error, EventStore, ExecuteError, Keyed, Metadata, Reply, Request, StreamId, Version, execute,
-    load,
+    Error, EventStore, ExecuteError, Held, Keyed, Metadata, Reply, Request, StreamId, Version,
+    execute, load,
 };
 
 pub(super) async fn check(store: &dyn EventStore) {
@@ -19,6 +19,8 @@ pub(super) async fn check(store: &dyn EventStore) {
     a_command_that_changes_nothing_is_answered_too(store).await;
     one_command_sent_many_times_at_once_happens_once(store).await;
     a_contended_command_is_decided_anew(store).await;
+    what_is_held_is_read_on_and_decided_on(store).await;
+    another_decision_of_the_same_cause_is_not_taken_for_it(store).await;
     a_newer_releases_event_stops_its_stream(store).await;
 }
 
@@ -147,6 +149,30 @@ async fn a_contended_command_is_decided_anew(store: &dyn EventStore) {
     let (state, version) = load(store, t, tally).await.expect("loads");
     assert_eq!((state.sum, version), (added, Version::from(added)), "no update is lost");
     assert!(added >= 10, "somebody gets through");
+}
+
+async fn what_is_held_is_read_on_and_decided_on(store: &dyn EventStore) {
+    let (t, tally) = (tenant(49), id(1));
+    let mut held = Held::new(t, tally);
+    assert!(held.execute(store, &Command::Add(1), &nth(t, 1)).await.expect("adds"));
+    execute(store, tally, &Command::Add(2), &nth(t, 2)).await.expect("somebody else adds");
+    assert!(held.execute(store, &Command::Add(3), &nth(t, 3)).await.expect("adds"));
+    assert_eq!((held.state.sum, held.version), (6, 3), "nothing is missed");
+    execute(store, tally, &Command::Close, &nth(t, 4)).await.expect("somebody else closes");
+    let refused = held.execute(store, &Command::Add(1), &nth(t, 5)).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(Refused::Closed))), "{refused:?}");
+    let (state, version) = load(store, t, tally).await.expect("loads");
+    assert_eq!((&held.state, held.version), (&state, version), "it is what the log says");
+}
+
+/// Two workers that do the same work and get different answers of the world.
+async fn another_decision_of_the_same_cause_is_not_taken_for_it(store: &dyn EventStore) {
+    let (t, tally) = (tenant(50), id(1));
+    let (mut one, mut other) = (Held::new(t, tally), Held::new(t, tally));
+    assert!(one.execute(store, &Command::Add(1), &nth(t, 1)).await.expect("adds"));
+    assert!(other.execute(store, &Command::Add(2), &nth(t, 1)).await.expect("adds"));
+    let (state, _) = load(store, t, tally).await.expect("loads");
+    assert_eq!((state.sum, &other.state), (3, &state), "what is held is what the log says");
 }
 
 async fn a_newer_releases_event_stops_its_stream(store: &dyn EventStore) {

@@ -3,7 +3,7 @@
 use domain::{Aggregate, Event, Kind, Refusal, Timestamp};
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Tally {
     pub(super) sum: i64,
     opened: bool,

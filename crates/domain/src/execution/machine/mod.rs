@@ -235,16 +235,45 @@ pub(super) fn stop(state: &Execution) -> Turn {
 
 /// Size as JSON, in bytes.
 pub(super) fn size(value: &impl Serialize) -> usize {
-    let mut counted = Counted(0);
-    serde_json::to_writer(&mut counted, value).map_or(usize::MAX, |()| counted.0)
+    measured(value).map_or(usize::MAX, |measured| measured.size)
 }
 
-/// Counts what is written to it.
-struct Counted(usize);
+/// How many arrays and objects of its JSON are open at once, at most.
+pub(super) fn depth(value: &impl Serialize) -> usize {
+    measured(value).map_or(usize::MAX, |measured| measured.deepest)
+}
 
-impl std::io::Write for Counted {
+fn measured(value: &impl Serialize) -> serde_json::Result<Measured> {
+    let mut measured = Measured::default();
+    serde_json::to_writer(&mut measured, value).map(|()| measured)
+}
+
+/// Measures the JSON that is written to it.
+#[derive(Default)]
+struct Measured {
+    size: usize,
+    open: usize,
+    deepest: usize,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl std::io::Write for Measured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
+        self.size += bytes.len();
+        for byte in bytes {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.quoted => self.escaped = true,
+                b'"' => self.quoted = !self.quoted,
+                b'{' | b'[' if !self.quoted => {
+                    self.open += 1;
+                    self.deepest = self.deepest.max(self.open);
+                }
+                b'}' | b']' if !self.quoted => self.open = self.open.saturating_sub(1),
+                _ => {}
+            }
+        }
         Ok(bytes.len())
     }
 

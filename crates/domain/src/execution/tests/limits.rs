@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::run::nothing;
 use super::{Run, start};
-use crate::execution::{Event, Purpose, Standard, TRACE_LIMIT, TURN_LIMIT};
+use crate::Aggregate as _;
+use crate::execution::{
+    Command, Event, Phase, Purpose, RUN_LIMIT, Standard, TRACE_LIMIT, TURN_LIMIT,
+};
 
 #[test]
 fn a_loop_of_ten_thousand_takes_several_turns_and_ends_right() {
@@ -48,6 +51,38 @@ fn a_cancel_reaches_a_loop_without_an_end() {
         assert_eq!(run.fire(breath), 1);
     }
     run.cancel().unwrap();
+}
+
+#[test]
+fn a_loop_without_an_end_is_ended() {
+    let mut run = start("do: [{on: {set: {x: 1}, then: on}}]", nothing());
+    run.state.runs = RUN_LIMIT;
+    let (due_at, wait) = run.next_timer().unwrap();
+    let fire = Command::Fire { plan: run.plan.clone(), wait };
+    let events = run.state.decide(&fire, due_at).unwrap();
+    let [Event::TurnTaken(turn), Event::Faulted { error, .. }] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    assert!(turn.opened.is_empty(), "nothing goes on");
+    assert_eq!(error.kind, Standard::Runtime.uri());
+    assert!(error.detail.as_deref().unwrap_or_default().contains("no end"), "{error:?}");
+}
+
+#[test]
+fn data_that_nest_deeper_than_the_log_takes_end_the_execution() {
+    let deeper = "do: [{each: {for: {in: '[range(120)]'}, do: [{nest: {set: {a: '${ . }'}}}]}}]";
+    let mut run = start(deeper, nothing());
+    run.pass(0);
+    let Phase::Faulted(error) = run.state.phase() else { panic!("{:?}", run.state.phase()) };
+    assert_eq!(error.status, 413);
+    let mut answer = json!(1);
+    for _ in 0..110 {
+        answer = json!([answer]);
+    }
+    let mut run = start("do: [{ask: {call: agent, with: {agent: a}}}]", nothing());
+    run.succeed("ask", answer);
+    let Phase::Faulted(error) = run.state.phase() else { panic!("{:?}", run.state.phase()) };
+    assert_eq!(error.status, 413);
 }
 
 #[test]
