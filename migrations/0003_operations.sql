@@ -1,7 +1,8 @@
 -- What the workers share: who owns which partition, and how far each policy has read.
 
 -- A worker acts on a partition only while it holds its lease. Expiry is by the database's clock.
--- The epoch grows with every change of owner, so that a late owner can be told from the present one.
+-- The epoch counts changes of owner, for people who look into a quarrel. A late owner does no harm to
+-- the log: what it appends names a version that has passed.
 CREATE TABLE ops.lease (
     partition  smallint    PRIMARY KEY,
     owner      uuid,
