@@ -25,6 +25,12 @@ const LOOKED_OVER_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait for the projector when the log is ahead of it.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
 
+/// After so many looks in vain the projector is not slow but parked.
+const LOOKS: u32 = 100;
+
+/// How long to wait for a projector that is parked.
+const PARKED_PAUSE: Duration = Duration::from_millis(500);
+
 /// How long work under way may take to end when this is told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -53,6 +59,8 @@ pub(crate) struct Desk {
     failures: HashMap<Key, u32>,
     /// Everything up to here in the table of open work has been seen.
     seen: Position,
+    /// How often in a row nothing more was to be seen, although the log goes on.
+    in_vain: u32,
     back: (mpsc::UnboundedSender<Back>, mpsc::UnboundedReceiver<Back>),
 }
 
@@ -65,6 +73,7 @@ impl Desk {
             under_way: HashSet::new(),
             failures: HashMap::new(),
             seen: 0,
+            in_vain: 0,
             back: mpsc::unbounded_channel(),
         }
     }
@@ -118,7 +127,8 @@ impl Desk {
     /// When to wake if nothing else happens.
     fn wake_at(&self, behind: bool) -> Instant {
         if behind {
-            return Instant::now() + CATCH_UP_PAUSE;
+            let parked = self.in_vain >= LOOKS;
+            return Instant::now() + if parked { PARKED_PAUSE } else { CATCH_UP_PAUSE };
         }
         let until = self.agenda.due_at().map_or(LOOKED_OVER_EVERY, |due_at| {
             (due_at - self.deps.clock.now()).to_std().unwrap_or_default()
@@ -191,6 +201,7 @@ impl Desk {
         for (item, _) in rows {
             self.put(item);
         }
+        self.in_vain = if caught_up > self.seen { 0 } else { self.in_vain.saturating_add(1) };
         self.seen = self.seen.max(caught_up);
         Ok(())
     }

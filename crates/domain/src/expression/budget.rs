@@ -7,7 +7,7 @@ use super::value::Value;
 
 /// Steps of one evaluation: about one for a node visited, an element produced,
 /// 32 bytes allocated, 64 bytes read.
-pub(super) const STEPS: u64 = 750_000;
+pub const STEPS: u64 = 750_000;
 
 /// Bytes that one evaluation may allocate in all; what it frees is not given back.
 pub(super) const BYTES: u64 = 32 << 20;
@@ -85,6 +85,11 @@ impl Budget {
     /// A full budget.
     pub(super) fn full() -> Self {
         Self { steps: Cell::new(STEPS), bytes: Cell::new(BYTES) }
+    }
+
+    /// How many steps were paid for.
+    pub(super) fn spent(&self) -> u64 {
+        STEPS - self.steps.get()
     }
 
     /// Pays for work; fails when there is not enough left.

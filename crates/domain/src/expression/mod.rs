@@ -41,6 +41,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use self::budget::STEPS;
 use self::budget::{Outcome, Stop};
 use self::item::{Held, Item, shorten};
 use self::machine::Machine;
@@ -103,8 +104,14 @@ impl Expression {
     /// steps and bytes, not measured. It fails when the expression raises an error, gives no
     /// value or several, gives what JSON cannot hold, or costs too much.
     pub fn evaluate(&self, input: &Value, scope: &Scope) -> Result<Value, EvaluationError> {
+        self.counted(input, scope).0
+    }
+
+    /// The same, and how many steps it took, [`STEPS`] at most.
+    pub fn counted(&self, input: &Value, scope: &Scope) -> (Result<Value, EvaluationError>, u64) {
         let mut machine = Machine::new(&self.program, |name| scope.get(name));
-        self.only(&mut machine, input).map_err(|stop| EvaluationError(sentence(&stop)))
+        let only = self.only(&mut machine, input);
+        (only.map_err(|stop| EvaluationError(sentence(&stop))), machine.budget().spent())
     }
 
     fn only<'a>(&'a self, machine: &mut Machine<'a>, input: &'a Value) -> Outcome<Value> {

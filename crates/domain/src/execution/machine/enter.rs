@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::{Doing, Frame, Progress, Purpose, Standard, Thread};
-use super::{Error, Flow, Machine, TRACE_A_TURN, size};
+use super::{COST_A_TURN, Error, Flow, Machine, TRACE_A_TURN, size};
 use crate::workflow::{Case, For, Kind, RaisedError, Task, TaskRef, Try, canonical_type};
 
 impl<'a> Machine<'a> {
@@ -12,7 +12,9 @@ impl<'a> Machine<'a> {
         let plan = self.plan;
         let task = &plan.tasks[task];
         self.push(number, task);
-        if self.steps_left == 0 || self.written >= TRACE_A_TURN {
+        let is_full =
+            self.steps_left == 0 || self.written >= TRACE_A_TURN || self.spent.get() >= COST_A_TURN;
+        if is_full {
             return self.breathe(number);
         }
         self.steps_left -= 1;

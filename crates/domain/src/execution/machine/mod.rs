@@ -13,6 +13,7 @@ mod span;
 mod waits;
 mod wake;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
@@ -24,6 +25,7 @@ use super::{
     Turn, Wait, WaitId,
 };
 use crate::Timestamp;
+use crate::expression::STEPS;
 use crate::workflow::{Next, Plan, Task, TaskRef};
 
 /// After this many tasks a turn ends and the next one begins at once, so that a long loop neither
@@ -33,6 +35,13 @@ const STEPS_A_TURN: u32 = 500;
 /// After this many bytes of steps and emitted events a turn ends likewise: what was done must not
 /// fill an event that data have to fit into.
 const TRACE_A_TURN: usize = 48 * 1024;
+
+/// After this many steps of expressions a turn ends likewise: they are computed where others wait
+/// for their turn, and take up to a tenth of a second.
+const COST_A_TURN: u64 = STEPS;
+
+/// This many steps a single task may cost besides; what needs more has to be several tasks.
+const COST_A_TASK: u64 = 8 * STEPS;
 
 /// From this many bytes on, steps keep no values: tasks that end one inside the other do not wait
 /// for the next turn.
@@ -80,6 +89,8 @@ pub(super) struct Machine<'a> {
     steps_left: u32,
     /// Bytes of steps and emitted events so far.
     written: usize,
+    /// Steps of expressions so far.
+    spent: Cell<u64>,
     outcome: Outcome,
 }
 
@@ -98,6 +109,7 @@ impl<'a> Machine<'a> {
             turn: blank(state, Cause::Started),
             steps_left: STEPS_A_TURN,
             written: 0,
+            spent: Cell::new(0),
             outcome: Outcome::Waiting,
         }
     }

@@ -4,7 +4,7 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
 use super::super::{Frame, Standard};
-use super::{Error, MAIN, Machine};
+use super::{COST_A_TASK, COST_A_TURN, Error, MAIN, Machine};
 use crate::Timestamp;
 use crate::expression::{Expression, Scope};
 use crate::workflow::{Shape, Template};
@@ -102,8 +102,14 @@ impl Machine<'_> {
         input: &Value,
         output: Option<&Value>,
     ) -> Result<Value, Error> {
+        if self.spent.get() > COST_A_TURN + COST_A_TASK {
+            let detail = "the expressions of this task cost too much together: make it several";
+            return Err(Standard::Expression.error(detail));
+        }
         let scope = self.scope(number, expression.source(), output);
-        expression.evaluate(input, &scope).map_err(|error| {
+        let (value, steps) = expression.counted(input, &scope);
+        self.spent.set(self.spent.get() + steps);
+        value.map_err(|error| {
             let source: String = expression.source().chars().take(80).collect();
             Standard::Expression.error(format!("{error} (in `{source}`)"))
         })

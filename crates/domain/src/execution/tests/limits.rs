@@ -69,6 +69,23 @@ fn a_loop_without_an_end_is_ended() {
 }
 
 #[test]
+fn costly_expressions_take_several_turns_and_are_bounded_in_one_task() {
+    let costly = "${ [range(20000)] | length }";
+    let each = format!(
+        "do: [{{each: {{for: {{in: '[range(100)]'}}, do: [{{add: {{set: {{n: '{costly}'}}}}}}]}}}}]"
+    );
+    let mut run = start(&each, nothing());
+    assert_eq!(run.timers(Purpose::Breath).len(), 1, "others have their turn");
+    run.pass(0);
+    run.gives(&json!({"n": 20_000}));
+
+    let members: Vec<String> = (0..400).map(|n| format!("m{n}: '{costly}'")).collect();
+    let run = start(&format!("do: [{{all: {{set: {{{}}}}}}}]", members.join(", ")), nothing());
+    let Phase::Faulted(error) = run.state.phase() else { panic!("{:?}", run.state.phase()) };
+    assert_eq!(error.kind, Standard::Expression.uri());
+}
+
+#[test]
 fn data_that_nest_deeper_than_the_log_takes_end_the_execution() {
     let deeper = "do: [{each: {for: {in: '[range(120)]'}, do: [{nest: {set: {a: '${ . }'}}}]}}]";
     let mut run = start(deeper, nothing());
