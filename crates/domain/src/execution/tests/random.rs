@@ -81,10 +81,22 @@ fn goes_elsewhere(task: &Sketch) -> bool {
     }
 }
 
-/// Whether a task has an `if` already.
+/// Whether a task has an `if` already, under whatever else it is wrapped in.
 fn is_conditional(task: &Sketch) -> bool {
-    matches!(task, Sketch::If(..))
-        || matches!(task, Sketch::Timed(_, inner) if matches!(**inner, Sketch::If(..)))
+    match task {
+        Sketch::If(..) => true,
+        Sketch::Timed(_, inner) => is_conditional(inner),
+        _ => false,
+    }
+}
+
+/// Whether a task has a `timeout` already, under whatever else it is wrapped in.
+fn is_timed(task: &Sketch) -> bool {
+    match task {
+        Sketch::Timed(..) => true,
+        Sketch::If(_, inner) => is_timed(inner),
+        _ => false,
+    }
 }
 
 fn fields(task: &Sketch) -> String {
@@ -127,7 +139,7 @@ fn fields(task: &Sketch) -> String {
                 list(body)
             )
         }
-        Sketch::Timed(_, task) if matches!(**task, Sketch::Timed(..)) => fields(task),
+        Sketch::Timed(_, task) if is_timed(task) => fields(task),
         Sketch::Timed(after, task) => {
             format!("timeout: {{after: {{seconds: {after}}}}}, {}", fields(task))
         }
