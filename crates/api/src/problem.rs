@@ -165,7 +165,11 @@ impl From<eventstore::Error> for Problem {
                 "a newer release wrote this: this one must not touch it",
                 60,
             ),
-            eventstore::Error::Database(error) => error.into(),
+            eventstore::Error::Busy { retry_after } => {
+                let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+                Self::unavailable("unavailable", &error.to_string(), seconds)
+            }
+            eventstore::Error::Database(error) => Self::from_database(&error),
             eventstore::Error::Decode { .. } | eventstore::Error::Damaged(_) => {
                 Self::internal(&error)
             }
@@ -175,11 +179,17 @@ impl From<eventstore::Error> for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        Self::from_database(&error)
+    }
+}
+
+impl Problem {
+    fn from_database(error: &sqlx::Error) -> Self {
         if let sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) = error {
             tracing::warn!(%error, "the database is away");
             return Self::unavailable("unavailable", "the database is away", 1);
         }
-        Self::internal(&error)
+        Self::internal(error)
     }
 }
 

@@ -107,6 +107,7 @@ mod tests {
             version: 7,
             name: "execution.started".to_owned(),
             schema: 3,
+            salt: [0; 32],
             body: RawValue::from_string(r#"{"b": 1.10, "a": 2}"#.to_owned()).unwrap(),
             meta: Metadata {
                 tenant: Id::from_uuid(Uuid::from_u128(3)),

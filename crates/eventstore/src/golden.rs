@@ -61,6 +61,7 @@ fn row(category: &str, name: &str, schema: u16, body: &str) -> Recorded {
         version: 1,
         name: name.to_owned(),
         schema,
+        salt: [0; 32],
         body: RawValue::from_string(body.to_owned()).expect("a body is JSON"),
         meta: Metadata {
             tenant: Id::from_uuid(Uuid::nil()),

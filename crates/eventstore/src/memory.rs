@@ -109,6 +109,7 @@ impl Log {
                 version: self.version(stream) + 1,
                 name: draft.name,
                 schema: draft.schema,
+                salt: rand::random(),
                 body: RawValue::from_string(draft.body).expect("bodies were checked to be JSON"),
                 meta: meta.clone(),
             });

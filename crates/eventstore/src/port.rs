@@ -1,5 +1,8 @@
 //! The port: what the log takes in and gives out, without saying how it is kept.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
 use serde_json::value::RawValue;
@@ -79,6 +82,8 @@ pub struct Recorded {
     pub name: String,
     /// Schema version of `body`.
     pub schema: u16,
+    /// Random bytes that are hashed before the body, so that the hash tells nobody what it says.
+    pub salt: [u8; 32],
     /// The event's own fields.
     pub body: Box<RawValue>,
     /// Its circumstances.
@@ -210,9 +215,22 @@ pub enum Error {
     /// The log breaks its own promise; nothing may go on from here.
     #[error("the log is damaged: {0}")]
     Damaged(String),
-    /// The database failed.
+    /// More is waiting to be stored than may wait; nothing of this append was.
+    #[error("the log has more to store than it can take in")]
+    Busy {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The database failed. An append may have been stored nevertheless; sending it again does no
+    /// harm.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
 }
 
 /// The log: events in streams, in one order.

@@ -13,8 +13,6 @@ use tokio::time::sleep;
 use super::head;
 use crate::Position;
 
-/// Where appends are announced; the payload is a position.
-pub(super) const CHANNEL: &str = "es_log_1";
 /// The least time between two announcements of one process.
 const QUIET: Duration = Duration::from_millis(20);
 /// How often the log is asked in case an announcement was lost.
@@ -22,10 +20,16 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long to wait before listening again after a failure.
 const RECONNECT: Duration = Duration::from_millis(250);
 
+/// Where appends to a log are announced; the payload is a position.
+pub(super) fn channel(log: i16) -> String {
+    format!("es_log_{log}")
+}
+
 /// Knows the newest position, tells it and listens for it.
 #[derive(Debug)]
 pub(super) struct Bell {
     pool: PgPool,
+    log: i16,
     /// The newest position that is known here.
     known: watch::Sender<Position>,
     /// The newest position that was appended here.
@@ -41,12 +45,12 @@ struct Tasks {
 }
 
 impl Bell {
-    pub(super) fn new(pool: PgPool) -> Self {
+    pub(super) fn new(pool: PgPool, log: i16) -> Self {
         let own = watch::Sender::new(0);
         let mut running = JoinSet::new();
-        running.spawn(announce(pool.clone(), own.subscribe()));
+        running.spawn(announce(pool.clone(), log, own.subscribe()));
         let tasks = Mutex::new(Tasks { running, listening: false });
-        Self { pool, known: watch::Sender::new(0), own, tasks }
+        Self { pool, log, known: watch::Sender::new(0), own, tasks }
     }
 
     /// Takes note of an append of this process.
@@ -61,8 +65,8 @@ impl Bell {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !tasks.listening {
             tasks.listening = true;
-            tasks.running.spawn(listen(self.pool.clone(), self.known.clone()));
-            tasks.running.spawn(poll(self.pool.clone(), self.known.clone()));
+            tasks.running.spawn(listen(self.pool.clone(), self.log, self.known.clone()));
+            tasks.running.spawn(poll(self.pool.clone(), self.log, self.known.clone()));
         }
         self.known.subscribe()
     }
@@ -77,13 +81,13 @@ fn raise(known: &watch::Sender<Position>, position: Position) {
 }
 
 /// Announces own appends: the newest stands for all before it, and no append waits for this.
-async fn announce(pool: PgPool, mut own: watch::Receiver<Position>) {
+async fn announce(pool: PgPool, log: i16, mut own: watch::Receiver<Position>) {
     while own.changed().await.is_ok() {
         let position = *own.borrow_and_update();
         let told = sqlx::query(
             "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2::text)",
         )
-        .bind(CHANNEL)
+        .bind(channel(log))
         .bind(position)
         .execute(&pool)
         .await;
@@ -95,9 +99,9 @@ async fn announce(pool: PgPool, mut own: watch::Receiver<Position>) {
 }
 
 /// Listens for announcements, whatever happens to the connection.
-async fn listen(pool: PgPool, known: watch::Sender<Position>) {
+async fn listen(pool: PgPool, log: i16, known: watch::Sender<Position>) {
     loop {
-        let Err(error) = hear(&pool, &known).await;
+        let Err(error) = hear(&pool, log, &known).await;
         if matches!(error, sqlx::Error::PoolClosed) {
             return;
         }
@@ -106,21 +110,25 @@ async fn listen(pool: PgPool, known: watch::Sender<Position>) {
     }
 }
 
-async fn hear(pool: &PgPool, known: &watch::Sender<Position>) -> Result<Infallible, sqlx::Error> {
+async fn hear(
+    pool: &PgPool,
+    log: i16,
+    known: &watch::Sender<Position>,
+) -> Result<Infallible, sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen(&channel(log)).await?;
     loop {
         let heard = listener.recv().await?;
         // Anybody can announce anything; the log itself says what is true.
         if heard.payload().parse().is_ok_and(|position: Position| position > *known.borrow()) {
-            raise(known, head(pool).await?);
+            raise(known, head(pool, log).await?);
         }
     }
 }
 
-async fn poll(pool: PgPool, known: watch::Sender<Position>) {
+async fn poll(pool: PgPool, log: i16, known: watch::Sender<Position>) {
     loop {
-        match head(&pool).await {
+        match head(&pool, log).await {
             Ok(position) => raise(&known, position),
             Err(sqlx::Error::PoolClosed) => return,
             Err(error) => tracing::debug!(%error, "could not ask the log how far it is"),

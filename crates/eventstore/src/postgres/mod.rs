@@ -1,29 +1,32 @@
 //! The log in Postgres.
 
+mod batch;
 mod bell;
-mod call;
 mod row;
 #[cfg(test)]
 mod tests;
+mod writer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{Id, Tenant};
 use sqlx::{PgPool, Postgres};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::bell::Bell;
-use self::call::{Call, Outcome};
+use self::batch::{Outcome, answer_id};
 use self::row::{Answer, Row, contiguous};
+use self::writer::Writer;
 use crate::judge::{self, Found};
 use crate::{
     Answered, Append, Appended, Error, EventStore, Position, Recorded, StreamAppend, StreamId,
     Version,
 };
 
-/// The log of this database; tenants will be spread over several when one is not enough.
+/// The log of every tenant, until one is not enough and they are spread over several.
 const LOG: i16 = 1;
 
 /// How long to wait before each new attempt when a connection was lost. Reads change nothing and
@@ -31,16 +34,13 @@ const LOG: i16 = 1;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(100), Duration::from_millis(500)];
 
-/// How many appends of one process are under way at once. The log takes one at a time: a second one
-/// is at hand when the first is done, and more would only hold connections and jostle for the lock.
-const UNDER_WAY: usize = 2;
-
 /// The event store in Postgres.
 #[derive(Debug)]
 pub struct PgEventStore {
     pool: PgPool,
+    log: i16,
     bell: Bell,
-    turns: Semaphore,
+    writer: Writer,
 }
 
 impl PgEventStore {
@@ -48,7 +48,15 @@ impl PgEventStore {
     /// ends with it.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { bell: Bell::new(pool.clone()), pool, turns: Semaphore::new(UNDER_WAY) }
+        Self::of_log(pool, LOG)
+    }
+
+    /// A store on one of the logs of a database. Each has its own order, and its own row in
+    /// `es.log`.
+    #[must_use]
+    pub fn of_log(pool: PgPool, log: i16) -> Self {
+        let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
+        Self { pool, log, bell, writer }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -86,7 +94,7 @@ impl PgEventStore {
                      AND version > $5 AND version <= $6 AND id = ANY ($7)
                  ORDER BY version",
             )
-            .bind(LOG)
+            .bind(self.log)
             .bind(part.stream.id)
             .bind(part.stream.category)
             .bind(part.stream.tenant.as_uuid())
@@ -105,11 +113,8 @@ impl PgEventStore {
 impl EventStore for PgEventStore {
     async fn append(&self, append: Append) -> Result<Appended, Error> {
         judge::check(&append)?;
-        let call = Call::new(&append);
-        let turn = self.turns.acquire().await.expect("turns are never closed");
-        let outcome = retrying(|| call.run(&self.pool)).await?;
-        drop(turn);
-        match outcome {
+        let append = Arc::new(append);
+        match self.writer.write(append.clone()).await? {
             Outcome::Appended(done) => {
                 self.bell.ring(done.position);
                 Ok(done)
@@ -128,9 +133,10 @@ impl EventStore for PgEventStore {
             sqlx::query_as::<_, Answer>(
                 "SELECT fingerprint, status, location, body, position, version
                  FROM es.command_key
-                 WHERE log_id = $1 AND tenant = $2 AND principal = $3 AND key = $4",
+                 WHERE log_id = $1 AND id = $2 AND tenant = $3 AND principal = $4 AND key = $5",
             )
-            .bind(LOG)
+            .bind(self.log)
+            .bind(answer_id(tenant.as_uuid(), principal, key))
             .bind(tenant.as_uuid())
             .bind(principal)
             .bind(key)
@@ -143,13 +149,13 @@ impl EventStore for PgEventStore {
         let query = || {
             sqlx::query_as::<_, Row>(
                 "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
-                     category, name, actor, traceparent, body
+                     category, name, actor, traceparent, salt, body
                  FROM es.event
                  WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
                      AND version > $5
                  ORDER BY version",
             )
-            .bind(LOG)
+            .bind(self.log)
             .bind(stream.id)
             .bind(stream.category)
             .bind(stream.tenant.as_uuid())
@@ -171,12 +177,12 @@ impl EventStore for PgEventStore {
         let query = || {
             sqlx::query_as::<Postgres, Row>(
                 "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
-                     category, name, actor, traceparent, body
+                     category, name, actor, traceparent, salt, body
                  FROM es.event
                  WHERE log_id = $1 AND position > $2 AND position <= $3
                  ORDER BY position",
             )
-            .bind(LOG)
+            .bind(self.log)
             .bind(after)
             .bind(upto)
         };
@@ -189,7 +195,7 @@ impl EventStore for PgEventStore {
     }
 
     async fn head(&self) -> Result<Position, Error> {
-        Ok(retrying(|| head(&self.pool)).await?)
+        Ok(retrying(|| head(&self.pool, self.log)).await?)
     }
 
     async fn tenant_of(
@@ -202,7 +208,7 @@ impl EventStore for PgEventStore {
                 "SELECT tenant FROM es.stream WHERE log_id = $1 AND id = $2 AND category = $3
                  ORDER BY first_position LIMIT 1",
             )
-            .bind(LOG)
+            .bind(self.log)
             .bind(id)
             .bind(category)
         };
@@ -215,9 +221,9 @@ impl EventStore for PgEventStore {
     }
 }
 
-async fn head(pool: &PgPool) -> Result<Position, sqlx::Error> {
+async fn head(pool: &PgPool, log: i16) -> Result<Position, sqlx::Error> {
     sqlx::query_scalar("SELECT position FROM es.log WHERE log_id = $1")
-        .bind(LOG)
+        .bind(log)
         .fetch_one(pool)
         .await
 }

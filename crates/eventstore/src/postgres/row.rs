@@ -21,6 +21,7 @@ pub(super) struct Row {
     name: String,
     actor: String,
     traceparent: Option<String>,
+    salt: Vec<u8>,
     body: Vec<u8>,
 }
 
@@ -30,6 +31,7 @@ impl TryFrom<Row> for Recorded {
     fn try_from(row: Row) -> Result<Self, Error> {
         let damaged = || Error::Damaged(format!("the event at {} is garbled", row.position));
         let schema = u16::try_from(row.schema).map_err(|_| damaged())?;
+        let salt = row.salt.try_into().map_err(|_| damaged())?;
         let text = String::from_utf8(row.body).map_err(|_| damaged())?;
         let body = RawValue::from_string(text).map_err(|_| damaged())?;
         // A kind of actor that is unknown here is known to a newer release.
@@ -43,6 +45,7 @@ impl TryFrom<Row> for Recorded {
             version: row.version,
             name: row.name,
             schema,
+            salt,
             body,
             meta: Metadata {
                 tenant: Id::from_uuid(row.tenant),

@@ -130,9 +130,9 @@ async fn the_database_itself_keeps_positions_and_versions_unique(pool: PgPool) {
     let copy = |position: &'static str| {
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "INSERT INTO es.event (position, version, at, schema, log_id, tenant, stream, id,
-                 correlation, causation, category, name, actor, body)
+                 correlation, causation, category, name, actor, salt, body)
              SELECT {position}, version, at, schema, log_id, tenant, stream, id,
-                 correlation, causation, category, name, actor, body
+                 correlation, causation, category, name, actor, salt, body
              FROM es.event WHERE position = 2"
         )))
     };

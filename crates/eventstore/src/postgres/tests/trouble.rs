@@ -5,7 +5,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::super::call::{Call, Outcome};
+use super::super::LOG;
+use super::super::batch::{Batch, Outcome};
 use super::{PgEventStore, append, one, part, stream};
 use crate::{Append, Appended, CommandKey, EventStore, Expected, Position, Reply, Version};
 
@@ -104,13 +105,12 @@ async fn an_append_whose_answer_was_lost_is_recognised(pool: PgPool) {
             part(stream(1_000), Expected::Any, []),
         ])
     };
-    let first = match Call::new(&lost).run(&pool).await.expect("appends") {
-        Outcome::Appended(done) => done,
-        Outcome::Refused { .. } => panic!("refused"),
-    };
+    let mut connection = pool.acquire().await.expect("connects");
+    let outcomes = Batch::of([&lost]).run(LOG, &mut connection).await.expect("appends");
+    let [Outcome::Appended(first)] = &outcomes[..] else { panic!("{outcomes:?}") };
     store.append(one(1, Expected::At(3), [5])).await.expect("somebody else appends");
-    assert_eq!(store.append(lost.clone()).await.expect("is there"), first);
-    assert_eq!(store.append(lost).await.expect("is there"), first);
+    assert_eq!(store.append(lost.clone()).await.expect("is there"), *first);
+    assert_eq!(store.append(lost).await.expect("is there"), *first);
     assert_eq!(store.head().await.expect("head"), 5);
 }
 

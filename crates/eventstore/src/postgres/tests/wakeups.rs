@@ -3,8 +3,9 @@
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
-use super::super::bell::CHANNEL;
-use super::super::call::Call;
+use super::super::LOG;
+use super::super::batch::Batch;
+use super::super::bell::channel;
 use super::{PgEventStore, one};
 use crate::{EventStore, Expected};
 
@@ -21,7 +22,7 @@ async fn two(
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn appends_are_announced_and_the_newest_stands_for_all(pool: PgPool) {
     let mut listener = PgListener::connect_with(&pool).await.expect("connects");
-    listener.listen(CHANNEL).await.expect("listens");
+    listener.listen(&channel(LOG)).await.expect("listens");
     let store = PgEventStore::new(pool);
     store.append(one(1, Expected::None, [1, 2])).await.expect("appends");
     assert_eq!(listener.recv().await.expect("hears").payload(), "2");
@@ -54,7 +55,8 @@ async fn an_append_that_nobody_announced_is_found(pool: PgPool) {
     let mut heard = store.watch();
     assert_eq!(*heard.borrow(), 0);
     let unannounced = one(1, Expected::None, [1]);
-    Call::new(&unannounced).run(&pool).await.expect("appends");
+    let mut connection = pool.acquire().await.expect("connects");
+    Batch::of([&unannounced]).run(LOG, &mut connection).await.expect("appends");
     assert_eq!(*heard.wait_for(|head| *head > 0).await.expect("finds"), 1);
 }
 
@@ -62,8 +64,10 @@ async fn an_append_that_nobody_announced_is_found(pool: PgPool) {
 async fn a_false_announcement_deceives_nobody(pool: PgPool) {
     let store = PgEventStore::new(pool.clone());
     let mut heard = store.watch();
-    sqlx::query("SELECT pg_notify($1, '999')").bind(CHANNEL).execute(&pool).await.expect("lies");
-    Call::new(&one(1, Expected::None, [1])).run(&pool).await.expect("appends");
+    sqlx::query("SELECT pg_notify($1, '999')").bind(channel(LOG)).execute(&pool).await.expect("lies");
+    let mut connection = pool.acquire().await.expect("connects");
+    let silent = one(1, Expected::None, [1]);
+    Batch::of([&silent]).run(LOG, &mut connection).await.expect("appends");
     assert_eq!(*heard.wait_for(|head| *head > 0).await.expect("finds"), 1);
 }
 

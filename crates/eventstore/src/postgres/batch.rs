@@ -1,0 +1,254 @@
+//! Many appends as one call of `es.append`.
+
+use domain::{Id, Timestamp};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    Append, Appended, CommandKey, Draft, Expected, Position, Reply, StreamAppend, Version, judge,
+};
+
+/// What came of an append.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is stored.
+    Appended(Appended),
+    /// It is not, or was before: its streams have these versions.
+    Refused { versions: Vec<Version> },
+}
+
+/// Appends, laid out as the columns that `es.append` takes. No stream and no key is named twice.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    appends: Appends<'a>,
+    streams: Streams,
+    events: Events<'a>,
+    replies: Replies<'a>,
+}
+
+#[derive(Default)]
+struct Appends<'a> {
+    tenants: Vec<Uuid>,
+    actors: Vec<String>,
+    correlations: Vec<Uuid>,
+    causations: Vec<Uuid>,
+    traceparents: Vec<Option<&'a str>>,
+    times: Vec<Timestamp>,
+    upto: Vec<i32>,
+}
+
+#[derive(Default)]
+struct Streams {
+    appends: Vec<i32>,
+    categories: Vec<&'static str>,
+    ids: Vec<Uuid>,
+    expected: Vec<i64>,
+    counts: Vec<i32>,
+    before: Vec<i32>,
+}
+
+#[derive(Default)]
+struct Events<'a> {
+    streams: Vec<i32>,
+    places: Vec<i32>,
+    ids: Vec<Uuid>,
+    names: Vec<&'a str>,
+    schemas: Vec<i32>,
+    salts: Vec<[u8; 32]>,
+    bodies: Vec<&'a [u8]>,
+}
+
+#[derive(Default)]
+struct Replies<'a> {
+    appends: Vec<i32>,
+    streams: Vec<Option<i32>>,
+    ids: Vec<Uuid>,
+    principals: Vec<Uuid>,
+    keys: Vec<&'a str>,
+    fingerprints: Vec<&'a [u8]>,
+    statuses: Vec<i32>,
+    locations: Vec<Option<&'a str>>,
+    bodies: Vec<&'a [u8]>,
+}
+
+/// The answer of `es.append`.
+#[derive(sqlx::FromRow)]
+struct Judged {
+    head: Position,
+    verdicts: Vec<i16>,
+    versions: Vec<Version>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn of(appends: impl IntoIterator<Item = &'a Append>) -> Self {
+        let mut batch = Self::default();
+        for append in appends {
+            batch.add(append);
+        }
+        batch
+    }
+
+    fn add(&mut self, append: &'a Append) {
+        let Append { meta, streams, reply } = append;
+        let nth = number(self.appends.tenants.len() + 1);
+        if let Some((key, reply)) = reply {
+            let first = (!streams.is_empty()).then(|| number(self.streams.ids.len() + 1));
+            self.replies.add(nth, first, key_id(append, key), key, reply);
+        }
+        for part in streams {
+            self.streams.add(nth, part, self.events.ids.len());
+            let stream = number(self.streams.ids.len());
+            for (place, draft) in (1..).zip(&part.events) {
+                self.events.add(stream, place, draft);
+            }
+        }
+        self.appends.tenants.push(meta.tenant.as_uuid());
+        let actor = serde_json::to_string(&meta.actor).expect("an actor is plain data");
+        self.appends.actors.push(actor);
+        self.appends.correlations.push(meta.correlation);
+        self.appends.causations.push(meta.causation);
+        self.appends.traceparents.push(meta.traceparent.as_deref());
+        self.appends.times.push(judge::kept(meta.at));
+        self.appends.upto.push(number(self.events.ids.len()));
+    }
+
+    /// Stores them, each all or nothing; tells what came of each.
+    pub(super) async fn run(
+        &self,
+        log: i16,
+        db: &mut PgConnection,
+    ) -> Result<Vec<Outcome>, sqlx::Error> {
+        let Self { appends, streams, events, replies } = self;
+        let judged: Judged = sqlx::query_as(
+            "SELECT head, verdicts, versions FROM es.append($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                 $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+                 $26, $27, $28, $29, $30)",
+        )
+        .bind(log)
+        .bind(&appends.tenants)
+        .bind(&appends.actors)
+        .bind(&appends.correlations)
+        .bind(&appends.causations)
+        .bind(&appends.traceparents)
+        .bind(&appends.times)
+        .bind(&appends.upto)
+        .bind(&streams.appends)
+        .bind(&streams.categories)
+        .bind(&streams.ids)
+        .bind(&streams.expected)
+        .bind(&streams.counts)
+        .bind(&streams.before)
+        .bind(&events.streams)
+        .bind(&events.places)
+        .bind(&events.ids)
+        .bind(&events.names)
+        .bind(&events.schemas)
+        .bind(&events.salts)
+        .bind(&events.bodies)
+        .bind(&replies.appends)
+        .bind(&replies.streams)
+        .bind(&replies.ids)
+        .bind(&replies.principals)
+        .bind(&replies.keys)
+        .bind(&replies.fingerprints)
+        .bind(&replies.statuses)
+        .bind(&replies.locations)
+        .bind(&replies.bodies)
+        .fetch_one(db)
+        .await?;
+        Ok(self.outcomes(&judged))
+    }
+
+    fn outcomes(&self, judged: &Judged) -> Vec<Outcome> {
+        let Judged { head, verdicts, versions } = judged;
+        let mut position = *head;
+        let mut before = 0;
+        let mut streams = self.streams.counts.iter().zip(versions).zip(&self.streams.appends);
+        let mut streams = streams.by_ref().peekable();
+        let mut outcomes = Vec::with_capacity(verdicts.len());
+        for ((verdict, upto), nth) in verdicts.iter().zip(&self.appends.upto).zip(1..) {
+            let (mut were, mut are) = (vec![], vec![]);
+            while let Some(((count, version), _)) = streams.next_if(|(_, of)| **of == nth) {
+                were.push(*version);
+                are.push(version + Version::from(*count));
+            }
+            let count = Position::from(upto - before);
+            before = *upto;
+            outcomes.push(if *verdict == 0 {
+                position += count;
+                Outcome::Appended(Appended { position, versions: are })
+            } else {
+                Outcome::Refused { versions: were }
+            });
+        }
+        outcomes
+    }
+}
+
+impl Streams {
+    fn add(&mut self, append: i32, part: &StreamAppend, before: usize) {
+        self.appends.push(append);
+        self.categories.push(part.stream.category);
+        self.ids.push(part.stream.id);
+        self.expected.push(expected(part.expected));
+        self.counts.push(number(part.events.len()));
+        self.before.push(number(before));
+    }
+}
+
+impl<'a> Events<'a> {
+    fn add(&mut self, stream: i32, place: i32, draft: &'a Draft) {
+        self.streams.push(stream);
+        self.places.push(place);
+        self.ids.push(draft.id);
+        self.names.push(&draft.name);
+        self.schemas.push(i32::from(draft.schema));
+        self.salts.push(rand::random());
+        self.bodies.push(draft.body.as_bytes());
+    }
+}
+
+impl<'a> Replies<'a> {
+    fn add(
+        &mut self,
+        append: i32,
+        stream: Option<i32>,
+        id: Uuid,
+        key: &'a CommandKey,
+        reply: &'a Reply,
+    ) {
+        self.appends.push(append);
+        self.streams.push(stream);
+        self.ids.push(id);
+        self.principals.push(key.principal);
+        self.keys.push(&key.key);
+        self.fingerprints.push(&key.fingerprint);
+        self.statuses.push(i32::from(reply.status));
+        self.locations.push(reply.location.as_deref());
+        self.bodies.push(reply.body.as_bytes());
+    }
+}
+
+fn key_id(append: &Append, key: &CommandKey) -> Uuid {
+    answer_id(append.meta.tenant.as_uuid(), key.principal, &key.key)
+}
+
+/// What an answer is stored under.
+pub(super) fn answer_id(tenant: Uuid, principal: Uuid, key: &str) -> Uuid {
+    Id::<CommandKey>::derived(tenant, &format!("{principal}/{key}")).as_uuid()
+}
+
+/// A count in a batch, which has far fewer events than this could not hold.
+fn number(count: usize) -> i32 {
+    i32::try_from(count).expect("batches are small")
+}
+
+/// The version a stream must have; -1 if any but none will do, -2 if any at all will.
+fn expected(expected: Expected) -> i64 {
+    match expected {
+        Expected::Any => -2,
+        Expected::Exists => -1,
+        Expected::None => 0,
+        Expected::At(version) => version,
+    }
+}
