@@ -4,7 +4,7 @@
 #   scripts/with-postgres.sh COMMAND [ARGUMENT...]
 #
 # The server listens on a Unix socket in a private temporary directory only; DATABASE_URL names it.
-# It is as durable as any other: nothing is switched off. It is stopped and deleted whatever
+# It is as durable as any other: nothing is switched off. POSTGRES_OPTIONS are more of its settings. It is stopped and deleted whatever
 # becomes of the command, whose exit status is passed on.
 set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: $0 COMMAND [ARGUMENT...]" >&2; exit 2; }
@@ -62,7 +62,7 @@ cd "$home"
 as_owner "$bin/initdb" -D "$home/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
   >"$home/initdb.log" 2>&1 || { cat "$home/initdb.log" >&2; exit 1; }
 as_owner "$bin/pg_ctl" start -D "$home/data" -l "$home/data/server.log" -w -s -t 60 \
-  -o "-k $home -c listen_addresses='' -c max_connections=300" \
+  -o "-k $home -c listen_addresses='' -c max_connections=300 ${POSTGRES_OPTIONS:-}" \
   || { cat "$home/data/server.log" >&2; exit 1; }
 cd "$OLDPWD"
 

@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Append, Appended, CommandKey, Draft, Expected, Position, Reply, StreamAppend, Version, judge,
+    Append, Appended, CommandKey, Draft, Expected, Metadata, Position, Reply, StreamAppend,
+    Version, judge,
 };
 
 /// What came of an append.
@@ -20,31 +21,27 @@ pub(super) enum Outcome {
 /// Appends, laid out as the columns that `es.append` takes. No stream and no key is named twice.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
-    appends: Appends<'a>,
-    streams: Streams,
+    /// For each append, how many events there are up to and with it.
+    upto: Vec<i32>,
+    streams: Streams<'a>,
     events: Events<'a>,
     replies: Replies<'a>,
 }
 
 #[derive(Default)]
-struct Appends<'a> {
-    tenants: Vec<Uuid>,
-    actors: Vec<String>,
-    correlations: Vec<Uuid>,
-    causations: Vec<Uuid>,
-    traceparents: Vec<Option<&'a str>>,
-    times: Vec<Timestamp>,
-    upto: Vec<i32>,
-}
-
-#[derive(Default)]
-struct Streams {
+struct Streams<'a> {
     appends: Vec<i32>,
+    tenants: Vec<Uuid>,
     categories: Vec<&'static str>,
     ids: Vec<Uuid>,
     expected: Vec<i64>,
     counts: Vec<i32>,
     before: Vec<i32>,
+    actors: Vec<String>,
+    correlations: Vec<Uuid>,
+    causations: Vec<Uuid>,
+    traceparents: Vec<Option<&'a str>>,
+    times: Vec<Timestamp>,
 }
 
 #[derive(Default)]
@@ -63,6 +60,7 @@ struct Replies<'a> {
     appends: Vec<i32>,
     streams: Vec<Option<i32>>,
     ids: Vec<Uuid>,
+    tenants: Vec<Uuid>,
     principals: Vec<Uuid>,
     keys: Vec<&'a str>,
     fingerprints: Vec<&'a [u8]>,
@@ -90,26 +88,19 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, append: &'a Append) {
         let Append { meta, streams, reply } = append;
-        let nth = number(self.appends.tenants.len() + 1);
+        let nth = number(self.upto.len() + 1);
         if let Some((key, reply)) = reply {
             let first = (!streams.is_empty()).then(|| number(self.streams.ids.len() + 1));
-            self.replies.add(nth, first, key_id(append, key), key, reply);
+            self.replies.add(nth, first, meta.tenant.as_uuid(), key, reply);
         }
         for part in streams {
-            self.streams.add(nth, part, self.events.ids.len());
+            self.streams.add(nth, part, meta, self.events.ids.len());
             let stream = number(self.streams.ids.len());
             for (place, draft) in (1..).zip(&part.events) {
                 self.events.add(stream, place, draft);
             }
         }
-        self.appends.tenants.push(meta.tenant.as_uuid());
-        let actor = serde_json::to_string(&meta.actor).expect("an actor is plain data");
-        self.appends.actors.push(actor);
-        self.appends.correlations.push(meta.correlation);
-        self.appends.causations.push(meta.causation);
-        self.appends.traceparents.push(meta.traceparent.as_deref());
-        self.appends.times.push(judge::kept(meta.at));
-        self.appends.upto.push(number(self.events.ids.len()));
+        self.upto.push(number(self.events.ids.len()));
     }
 
     /// Stores them, each all or nothing; tells what came of each.
@@ -118,26 +109,26 @@ impl<'a> Batch<'a> {
         log: i16,
         db: &mut PgConnection,
     ) -> Result<Vec<Outcome>, sqlx::Error> {
-        let Self { appends, streams, events, replies } = self;
+        let Self { upto, streams, events, replies } = self;
         let judged: Judged = sqlx::query_as(
             "SELECT head, verdicts, versions FROM es.append($1, $2, $3, $4, $5, $6, $7, $8, $9,
                  $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-                 $26, $27, $28, $29, $30)",
+                 $26, $27, $28, $29, $30, $31)",
         )
         .bind(log)
-        .bind(&appends.tenants)
-        .bind(&appends.actors)
-        .bind(&appends.correlations)
-        .bind(&appends.causations)
-        .bind(&appends.traceparents)
-        .bind(&appends.times)
-        .bind(&appends.upto)
+        .bind(upto)
         .bind(&streams.appends)
+        .bind(&streams.tenants)
         .bind(&streams.categories)
         .bind(&streams.ids)
         .bind(&streams.expected)
         .bind(&streams.counts)
         .bind(&streams.before)
+        .bind(&streams.actors)
+        .bind(&streams.correlations)
+        .bind(&streams.causations)
+        .bind(&streams.traceparents)
+        .bind(&streams.times)
         .bind(&events.streams)
         .bind(&events.places)
         .bind(&events.ids)
@@ -148,6 +139,7 @@ impl<'a> Batch<'a> {
         .bind(&replies.appends)
         .bind(&replies.streams)
         .bind(&replies.ids)
+        .bind(&replies.tenants)
         .bind(&replies.principals)
         .bind(&replies.keys)
         .bind(&replies.fingerprints)
@@ -166,7 +158,7 @@ impl<'a> Batch<'a> {
         let mut streams = self.streams.counts.iter().zip(versions).zip(&self.streams.appends);
         let mut streams = streams.by_ref().peekable();
         let mut outcomes = Vec::with_capacity(verdicts.len());
-        for ((verdict, upto), nth) in verdicts.iter().zip(&self.appends.upto).zip(1..) {
+        for ((verdict, upto), nth) in verdicts.iter().zip(&self.upto).zip(1..) {
             let (mut were, mut are) = (vec![], vec![]);
             while let Some(((count, version), _)) = streams.next_if(|(_, of)| **of == nth) {
                 were.push(*version);
@@ -185,14 +177,21 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Streams {
-    fn add(&mut self, append: i32, part: &StreamAppend, before: usize) {
+impl<'a> Streams<'a> {
+    fn add(&mut self, append: i32, part: &StreamAppend, meta: &'a Metadata, before: usize) {
         self.appends.push(append);
+        self.tenants.push(part.stream.tenant.as_uuid());
         self.categories.push(part.stream.category);
         self.ids.push(part.stream.id);
         self.expected.push(expected(part.expected));
         self.counts.push(number(part.events.len()));
         self.before.push(number(before));
+        let actor = serde_json::to_string(&meta.actor).expect("an actor is plain data");
+        self.actors.push(actor);
+        self.correlations.push(meta.correlation);
+        self.causations.push(meta.causation);
+        self.traceparents.push(meta.traceparent.as_deref());
+        self.times.push(judge::kept(meta.at));
     }
 }
 
@@ -213,13 +212,14 @@ impl<'a> Replies<'a> {
         &mut self,
         append: i32,
         stream: Option<i32>,
-        id: Uuid,
+        tenant: Uuid,
         key: &'a CommandKey,
         reply: &'a Reply,
     ) {
         self.appends.push(append);
         self.streams.push(stream);
-        self.ids.push(id);
+        self.ids.push(answer_id(tenant, key.principal, &key.key));
+        self.tenants.push(tenant);
         self.principals.push(key.principal);
         self.keys.push(&key.key);
         self.fingerprints.push(&key.fingerprint);
@@ -227,10 +227,6 @@ impl<'a> Replies<'a> {
         self.locations.push(reply.location.as_deref());
         self.bodies.push(reply.body.as_bytes());
     }
-}
-
-fn key_id(append: &Append, key: &CommandKey) -> Uuid {
-    answer_id(append.meta.tenant.as_uuid(), key.principal, &key.key)
 }
 
 /// What an answer is stored under.

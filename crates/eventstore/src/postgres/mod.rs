@@ -16,8 +16,8 @@ use sqlx::{PgPool, Postgres};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::bell::Bell;
 use self::batch::{Outcome, answer_id};
+use self::bell::Bell;
 use self::row::{Answer, Row, contiguous};
 use self::writer::Writer;
 use crate::judge::{self, Found};

@@ -19,7 +19,8 @@ use super::{PAUSES, lost};
 use crate::{Append, Error, StreamId};
 
 /// How many groups are under way at once: while the database works on one, the next is laid out and
-/// waits for the log beside it. More would only make groups smaller.
+/// waits for the log beside it. It goes only when it is as large as the one before it, so that what
+/// comes in does not go out in crumbs.
 const LANES: usize = 2;
 /// The most events of a group. Beyond this, larger groups are hardly cheaper per event.
 const GROUP_EVENTS: usize = 2_000;
@@ -54,12 +55,16 @@ struct Queue {
 struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
+    events: usize,
+    /// How many events the groups have that are being stored.
+    under_way: usize,
 }
 
 /// An append, and where its outcome is waited for.
 #[derive(Debug)]
 struct Job {
     append: Arc<Append>,
+    events: usize,
     bytes: usize,
     done: oneshot::Sender<Result<Outcome, Error>>,
 }
@@ -73,7 +78,8 @@ impl Writer {
     /// Stores an append, or says why not. One that is given up before it goes out is not stored.
     pub(super) async fn write(&self, append: Arc<Append>) -> Result<Outcome, Error> {
         let (done, outcome) = oneshot::channel();
-        self.queue.push(Job { bytes: size(&append), append, done })?;
+        let events = append.streams.iter().map(|part| part.events.len()).sum();
+        self.queue.push(Job { events, bytes: size(&append), append, done })?;
         self.start();
         // A lane that panics takes its group along; nobody knows what became of it.
         outcome.await.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed.into()))
@@ -107,40 +113,71 @@ impl Queue {
             return Err(Error::Busy { retry_after: RETRY_AFTER });
         }
         waiting.bytes += job.bytes;
+        waiting.events += job.events;
         waiting.jobs.push_back(job);
+        let ready = waiting.is_ready();
         drop(waiting);
-        self.news.notify_one();
+        if ready {
+            self.news.notify_one();
+        }
         Ok(())
     }
 
-    /// The next group, as soon as anything waits.
-    async fn next(&self) -> Vec<Job> {
+    /// The next group, as soon as one should go.
+    async fn next(self: &Arc<Self>) -> Group {
         loop {
-            let group = self.lock().take();
-            if !group.is_empty() {
-                // What is left is for another lane.
+            let jobs = self.lock().take();
+            if !jobs.is_empty() {
+                // What is left may be for another lane.
                 self.news.notify_one();
-                return group;
+                let events = jobs.iter().map(|job| job.events).sum();
+                return Group { jobs, _under_way: UnderWay { queue: self.clone(), events } };
             }
             self.news.notified().await;
         }
     }
 }
 
+/// Appends that go out together.
+struct Group {
+    jobs: Vec<Job>,
+    _under_way: UnderWay,
+}
+
+/// Lets the next group go when it is dropped, also by a lane that panics.
+struct UnderWay {
+    queue: Arc<Queue>,
+    events: usize,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.queue.lock().under_way -= self.events;
+        self.queue.news.notify_one();
+    }
+}
+
 impl Waiting {
+    /// Whether a group should go: nothing is under way, or no more than waits here.
+    fn is_ready(&self) -> bool {
+        !self.jobs.is_empty() && self.events >= self.under_way
+    }
+
     /// As many of the first as fit into a group. A stream or key that is in it already waits for
     /// the next one, so that a verdict never depends on a neighbour.
     fn take(&mut self) -> Vec<Job> {
         let (mut group, mut events, mut bytes) = (vec![], 0, 0);
+        if !self.is_ready() {
+            return group;
+        }
         let (mut streams, mut keys) = (HashSet::new(), HashSet::new());
         let mut later = VecDeque::new();
         while let Some(job) = self.jobs.pop_front() {
             if job.done.is_closed() {
-                self.bytes -= job.bytes;
+                self.forget(&job);
                 continue;
             }
-            let count: usize = job.append.streams.iter().map(|part| part.events.len()).sum();
-            let full = events + count > GROUP_EVENTS || bytes + job.bytes > GROUP_BYTES;
+            let full = events + job.events > GROUP_EVENTS || bytes + job.bytes > GROUP_BYTES;
             if full && !group.is_empty() {
                 later.push_back(job);
                 break;
@@ -149,13 +186,19 @@ impl Waiting {
                 later.push_back(job);
                 continue;
             }
-            self.bytes -= job.bytes;
-            (events, bytes) = (events + count, bytes + job.bytes);
+            self.forget(&job);
+            (events, bytes) = (events + job.events, bytes + job.bytes);
             group.push(job);
         }
         later.append(&mut self.jobs);
         self.jobs = later;
+        self.under_way += events;
         group
+    }
+
+    fn forget(&mut self, job: &Job) {
+        self.bytes -= job.bytes;
+        self.events -= job.events;
     }
 }
 
@@ -189,7 +232,7 @@ impl Lane {
                 self.connection = None;
                 self.queue.next().await
             };
-            self.store(group).await;
+            self.store(group.jobs).await;
         }
     }
 

@@ -64,7 +64,11 @@ async fn an_append_that_nobody_announced_is_found(pool: PgPool) {
 async fn a_false_announcement_deceives_nobody(pool: PgPool) {
     let store = PgEventStore::new(pool.clone());
     let mut heard = store.watch();
-    sqlx::query("SELECT pg_notify($1, '999')").bind(channel(LOG)).execute(&pool).await.expect("lies");
+    sqlx::query("SELECT pg_notify($1, '999')")
+        .bind(channel(LOG))
+        .execute(&pool)
+        .await
+        .expect("lies");
     let mut connection = pool.acquire().await.expect("connects");
     let silent = one(1, Expected::None, [1]);
     Batch::of([&silent]).run(LOG, &mut connection).await.expect("appends");

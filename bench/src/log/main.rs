@@ -1,0 +1,124 @@
+//! `make bench-log`: how fast the log is, beside the most that the same Postgres does with the same
+//! rows. `scripts/bench-log.sh` starts the server and this; docs/benchmarks.md has figures.
+
+mod cost;
+mod load;
+mod ours;
+mod raw;
+
+use std::env;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use crate::cost::Reading;
+use crate::load::{Ran, count};
+use crate::ours::Load;
+use crate::raw::How;
+
+/// Makes a database for each run, and prints what came of it.
+struct Bench {
+    admin: String,
+    long: Duration,
+    only: String,
+    made: u32,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let number = |name: &str, default: u64| match env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name} is no number")),
+        Err(_) => Ok(default),
+    };
+    let mut bench = Bench {
+        admin: env::var("DATABASE_URL").context("DATABASE_URL")?,
+        long: Duration::from_secs(number("SECONDS_EACH", 4)?),
+        only: env::var("ONLY").unwrap_or_default(),
+        made: 0,
+    };
+    println!("| what | callers | events/s | p50 ms | p99 ms | CPU µs/event | WAL bytes/event |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for round in 1..=number("ROUNDS", 1)? {
+        if round > 1 {
+            println!("| round {round} | | | | | | |");
+        }
+        limits(&mut bench).await?;
+        appends(&mut bench).await?;
+    }
+    Ok(())
+}
+
+async fn limits(bench: &mut Bench) -> Result<()> {
+    let long = bench.long;
+    for callers in [1, 32] {
+        bench
+            .run("one row a commit", callers, async |url| raw::commits(url, callers, long).await)
+            .await?;
+    }
+    for group in [100, 1000] {
+        let name = format!("raw unnest × {group}");
+        bench.run(&name, 1, async |url| raw::write(url, How::Unnest, group, long).await).await?;
+    }
+    bench
+        .run("raw COPY × 1000", 1, async |url| raw::write(url, How::Copy, 1000, long).await)
+        .await?;
+    Ok(())
+}
+
+async fn appends(bench: &mut Bench) -> Result<()> {
+    let long = bench.long;
+    for callers in [1, 8, 32, 256] {
+        let load = Load { callers, long, logs: 1, stale: 0 };
+        bench.run("everstep", callers, async |url| ours::append(url, load).await).await?;
+    }
+    let load = Load { callers: 256, long, logs: 1, stale: 10 };
+    bench.run("everstep, 10 % conflicts", 256, async |url| ours::append(url, load).await).await?;
+    let load = Load { callers: 256, long, logs: 4, stale: 0 };
+    bench.run("everstep, 4 logs", 256, async |url| ours::append(url, load).await).await?;
+    bench
+        .run("everstep, load a stream of 100", 8, async |url| {
+            eventstore::migrate(url).await?;
+            ours::load(url, 8).await
+        })
+        .await?;
+    bench
+        .run("everstep, read all", 1, async |url| {
+            ours::append(url, Load { callers: 64, long, logs: 1, stale: 0 }).await?;
+            ours::read(url, 2000).await
+        })
+        .await?;
+    Ok(())
+}
+
+impl Bench {
+    /// Runs `work` on a database of its own and prints a line.
+    async fn run<F>(&mut self, name: &str, callers: u64, work: F) -> Result<()>
+    where
+        F: AsyncFnOnce(&str) -> Result<Ran>,
+    {
+        if !format!("{name} {callers}").contains(&self.only) {
+            return Ok(());
+        }
+        let url = self.fresh().await?;
+        let before = Reading::take(&url).await?;
+        let ran = work(&url).await.with_context(|| format!("{name}, {callers} callers"))?;
+        let (processor, wal) = before.since(&url, count(ran.events)).await?;
+        println!(
+            "| {name} | {callers} | {:.0} | {:.2} | {:.2} | {processor:.1} | {wal:.0} |",
+            ran.per_second(),
+            ran.within(50),
+            ran.within(99),
+        );
+        Ok(())
+    }
+
+    async fn fresh(&mut self) -> Result<String> {
+        self.made += 1;
+        let name = format!("bench_{}", self.made);
+        let mut connection = PgConnection::connect(&self.admin).await?;
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
+        connection.execute("CHECKPOINT").await?;
+        Ok(self.admin.replace("/postgres?", &format!("/{name}?")))
+    }
+}
