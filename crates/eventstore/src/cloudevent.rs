@@ -52,7 +52,8 @@ pub struct CloudEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<&'a str>,
     /// The event's own fields, as they are stored.
-    pub data: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<&'a RawValue>,
 }
 
 impl<'a> From<&'a Recorded> for CloudEvent<'a> {
@@ -79,8 +80,16 @@ impl<'a> From<&'a Recorded> for CloudEvent<'a> {
             authtype,
             authid,
             traceparent: meta.traceparent.as_deref(),
-            data: &event.body,
+            data: Some(&event.body),
         }
+    }
+}
+
+impl CloudEvent<'_> {
+    /// Its JSON without `data`.
+    pub(crate) fn envelope(self) -> String {
+        let envelope = CloudEvent { data: None, ..self };
+        serde_json::to_string(&envelope).expect("an envelope is plain data")
     }
 }
 

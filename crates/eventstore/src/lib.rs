@@ -4,6 +4,7 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+pub mod audit;
 mod clock;
 mod cloudevent;
 mod codec;
@@ -18,6 +19,7 @@ mod pin;
 mod plans;
 mod port;
 mod postgres;
+pub mod tlog;
 
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;

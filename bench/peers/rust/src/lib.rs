@@ -109,7 +109,7 @@ fn body(number: u64) -> Value {
         "status": "completed",
         "task": format!("/do/{}/summarise", number % 10),
         "tokens": { "input": 1000 + number % 999, "output": 321 },
-        "note": "x".repeat(69),
+        "note": "x".repeat(89),
     })
 }
 

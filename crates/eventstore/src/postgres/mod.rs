@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The log of every tenant, until one is not enough and they are spread over several.
-const LOG: i16 = 1;
+pub(crate) const LOG: i16 = 1;
 
 /// How long to wait before each new attempt when a connection was lost. Reads change nothing and
 /// appends recognise themselves, so both can be sent again.

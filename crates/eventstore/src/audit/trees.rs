@@ -1,0 +1,259 @@
+//! The stored trees: their tiles and checkpoints.
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::tlog::{
+    EMPTY, Frontier, Hash, Note, ProofFile, TILE_WIDTH, Tile, TileId, TileSet, TreeHead, Verifier,
+    inclusion_tiles, prove_inclusion,
+};
+use crate::{Error, Position};
+
+/// The trees of a log, for whoever reads them.
+#[derive(Debug, Clone)]
+pub struct Trees {
+    pool: PgPool,
+    log: i16,
+}
+
+/// A checkpoint as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Size and root of the tree.
+    pub head: TreeHead,
+    /// Position of the last event in it.
+    pub position: Position,
+    /// The signed note.
+    pub note: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct CheckpointRow {
+    position: Position,
+    note: String,
+}
+
+impl TryFrom<CheckpointRow> for Sealed {
+    type Error = Error;
+
+    fn try_from(row: CheckpointRow) -> Result<Self, Error> {
+        let damaged = || Error::Damaged("a stored checkpoint is garbled".to_owned());
+        let note = Note::parse(row.note.as_bytes()).map_err(|_| damaged())?;
+        let checkpoint: crate::tlog::Checkpoint = note.text().parse().map_err(|_| damaged())?;
+        Ok(Self { head: checkpoint.head(), position: row.position, note: row.note })
+    }
+}
+
+impl Trees {
+    /// The trees of the log that every tenant is in.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, log: crate::postgres::LOG }
+    }
+
+    /// Everybody who has a tree; the installation's own is not among them.
+    pub async fn tenants(&self) -> Result<Vec<Uuid>, Error> {
+        Ok(sqlx::query_scalar(
+            "SELECT DISTINCT c.tree FROM es.checkpoint c
+             WHERE c.log_id = $1
+                 AND c.tree NOT IN (SELECT installation FROM es.notary WHERE log_id = $1)
+             ORDER BY c.tree",
+        )
+        .bind(self.log)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// The newest checkpoint of a tree.
+    pub async fn latest(&self, tree: Uuid) -> Result<Option<Sealed>, Error> {
+        let mut db = self.pool.acquire().await?;
+        latest(&mut db, self.log, tree).await
+    }
+
+    /// Checkpoints of a tree that are larger than `size`, the smallest first.
+    pub async fn checkpoints(
+        &self,
+        tree: Uuid,
+        size: u64,
+        limit: i64,
+    ) -> Result<Vec<Sealed>, Error> {
+        let rows: Vec<CheckpointRow> = sqlx::query_as(
+            "SELECT position, note FROM es.checkpoint
+             WHERE log_id = $1 AND tree = $2 AND size > $3 ORDER BY size LIMIT $4",
+        )
+        .bind(self.log)
+        .bind(tree)
+        .bind(size.cast_signed())
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Sealed::try_from).collect()
+    }
+
+    /// The keys that may sign checkpoints of the log of this origin, retired ones included.
+    pub async fn keys(&self, origin: &str) -> Result<Vec<Verifier>, Error> {
+        let keys: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT public FROM es.signing_key ORDER BY created_at")
+                .fetch_all(&self.pool)
+                .await?;
+        let verifier = |key: Vec<u8>| {
+            let key: Option<[u8; 32]> = key.try_into().ok();
+            let verifier = key.and_then(|key| Verifier::of(origin, &key).ok());
+            verifier.ok_or_else(|| Error::Damaged("a stored public key is garbled".to_owned()))
+        };
+        keys.into_iter().map(verifier).collect()
+    }
+
+    /// The hashes of some tiles.
+    pub async fn tiles(&self, tree: Uuid, ids: &[TileId]) -> Result<TileSet, Error> {
+        let mut db = self.pool.acquire().await?;
+        Ok(tiles(&mut db, self.log, tree, ids).await?.into_set())
+    }
+
+    /// Index of the leaf of the event at a position in its tenant's tree; none if it is not sealed
+    /// yet.
+    pub async fn leaf_of(&self, tree: Uuid, position: Position) -> Result<Option<u64>, Error> {
+        let found: Option<(i64, Option<i32>)> = sqlx::query_as(
+            "SELECT nth, array_position(positions, $3) FROM es.tile
+             WHERE log_id = $1 AND tree = $2 AND level = 0 AND first_position <= $3
+             ORDER BY first_position DESC LIMIT 1",
+        )
+        .bind(self.log)
+        .bind(tree)
+        .bind(position)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.and_then(|(nth, place)| {
+            let place = u64::try_from(place? - 1).ok()?;
+            Some(nth.cast_unsigned() * u64::from(TILE_WIDTH) + place)
+        }))
+    }
+
+    /// How many leaves of a tree are of events up to a position.
+    pub async fn leaves_upto(&self, tree: Uuid, position: Position) -> Result<u64, Error> {
+        let count: Option<i64> = sqlx::query_scalar(
+            "SELECT nth * 256 + (SELECT count(*) FROM unnest(positions) p WHERE p <= $3)
+             FROM es.tile
+             WHERE log_id = $1 AND tree = $2 AND level = 0 AND first_position <= $3
+             ORDER BY first_position DESC LIMIT 1",
+        )
+        .bind(self.log)
+        .bind(tree)
+        .bind(position)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(count.unwrap_or(0).cast_unsigned())
+    }
+
+    /// Everything that proves one event: where it is in the newest checkpoint of its tenant; none
+    /// if it is not sealed yet.
+    pub async fn prove(&self, tree: Uuid, position: Position) -> Result<Option<ProofFile>, Error> {
+        let Some(index) = self.leaf_of(tree, position).await? else { return Ok(None) };
+        let Some(sealed) = self.latest(tree).await? else { return Ok(None) };
+        let size = sealed.head.size;
+        let damaged = |error: &dyn std::fmt::Display| Error::Damaged(error.to_string());
+        let ids = inclusion_tiles(index, size).map_err(|error| damaged(&error))?;
+        let tiles = self.tiles(tree, &ids).await?;
+        let proof = prove_inclusion(index, size, &tiles).map_err(|error| damaged(&error))?;
+        let checkpoint = Note::parse(sealed.note.as_bytes()).map_err(|error| damaged(&error))?;
+        Ok(Some(ProofFile { extra: None, index, proof, checkpoint }))
+    }
+}
+
+/// Tiles with the positions of their leaves, as they are stored.
+#[derive(Default)]
+pub(super) struct Stored(Vec<(Tile, Option<Vec<Position>>)>);
+
+impl Stored {
+    pub(super) fn into_set(self) -> TileSet {
+        let mut set = TileSet::default();
+        self.0.into_iter().for_each(|(tile, _)| set.insert(tile));
+        set
+    }
+
+    /// The positions of the leaves of a tile of level 0.
+    pub(super) fn positions(&self, index: u64) -> Vec<Position> {
+        let found =
+            self.0.iter().find(|(tile, _)| tile.id().level == 0 && tile.id().index == index);
+        found.and_then(|(_, positions)| positions.clone()).unwrap_or_default()
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct TileRow {
+    level: i16,
+    nth: i64,
+    hashes: Vec<u8>,
+    positions: Option<Vec<Position>>,
+}
+
+/// Reads tiles, as wide as they are.
+pub(super) async fn tiles(
+    db: &mut PgConnection,
+    log: i16,
+    tree: Uuid,
+    ids: &[TileId],
+) -> Result<Stored, Error> {
+    let levels: Vec<i16> = ids.iter().map(|id| id.level.into()).collect();
+    let places: Vec<i64> = ids.iter().map(|id| id.index.cast_signed()).collect();
+    let rows: Vec<TileRow> = sqlx::query_as(
+        "SELECT t.level, t.nth, t.hashes, t.positions
+         FROM unnest($3::smallint[], $4::bigint[]) w (level, nth)
+         JOIN es.tile t ON t.log_id = $1 AND t.tree = $2 AND t.level = w.level AND t.nth = w.nth",
+    )
+    .bind(log)
+    .bind(tree)
+    .bind(levels)
+    .bind(places)
+    .fetch_all(db)
+    .await?;
+    let mut stored = Stored::default();
+    for TileRow { level, nth, hashes, positions } in rows {
+        let garbled = || Error::Damaged(format!("tile {level}/{nth} of {tree} is garbled"));
+        let level = u8::try_from(level).map_err(|_| garbled())?;
+        let tile = Tile::from_bytes(level, nth.cast_unsigned(), &hashes).map_err(|_| garbled())?;
+        stored.0.push((tile, positions));
+    }
+    Ok(stored)
+}
+
+pub(super) async fn latest(
+    db: &mut PgConnection,
+    log: i16,
+    tree: Uuid,
+) -> Result<Option<Sealed>, Error> {
+    let row: Option<CheckpointRow> = sqlx::query_as(
+        "SELECT position, note FROM es.checkpoint
+         WHERE log_id = $1 AND tree = $2 ORDER BY size DESC LIMIT 1",
+    )
+    .bind(log)
+    .bind(tree)
+    .fetch_optional(db)
+    .await?;
+    row.map(Sealed::try_from).transpose()
+}
+
+/// The head of a tree without a checkpoint.
+pub(super) const NOTHING: TreeHead = TreeHead { size: 0, root: EMPTY };
+
+/// The right edge of a tree, which must be the one that its checkpoint was signed for.
+pub(super) fn edge(tree: Uuid, head: TreeHead, tiles: &TileSet) -> Result<Frontier, Error> {
+    let frontier = Frontier::load(head.size, tiles)
+        .map_err(|missing| Error::Damaged(format!("{missing} of tree {tree}")))?;
+    if frontier.root() == head.root {
+        return Ok(frontier);
+    }
+    Err(Error::Damaged(format!("the tiles of tree {tree} are not those of its checkpoint")))
+}
+
+/// The hashes of a tile as bytes and its place, as columns.
+pub(super) fn columns(tile: &Tile) -> (i16, i64, Vec<u8>) {
+    (tile.id().level.into(), tile.id().index.cast_signed(), tile.to_bytes())
+}
+
+/// Leaves that a tree gets, in order.
+#[derive(Debug, Default)]
+pub(super) struct Leaves {
+    pub(super) hashes: Vec<Hash>,
+    pub(super) positions: Vec<Position>,
+}
