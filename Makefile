@@ -1,9 +1,9 @@
 # What people type. Each line's comment is its help.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check audit bench
+.PHONY: help demo dev test check audit bench bench-log
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: ## run a real AI workflow on real GitHub webhooks, and check what came of it (MODEL=local|sandbox, KEEP=1, CHAOS=everstep|postgres)
 	@scripts/demo.sh
@@ -33,3 +33,6 @@ audit: ## licences, sources and known vulnerabilities of what we depend on (inst
 
 bench: ## how fast small workflows run here, on a private Postgres
 	@scripts/bench.sh
+
+bench-log: ## how fast the log is, beside the same Postgres without it and beside other event stores (PEERS=no)
+	@scripts/bench-log.sh

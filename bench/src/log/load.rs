@@ -28,8 +28,10 @@ pub(crate) struct Step {
 pub(crate) struct Ran {
     pub(crate) events: u64,
     pub(crate) seconds: f64,
-    /// How long each append took, in ascending order.
-    times: Vec<Duration>,
+    /// Milliseconds within which half of the appends were answered, and 99 of a hundred; nothing
+    /// if there were none.
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
 }
 
 impl Ran {
@@ -37,16 +39,9 @@ impl Ran {
         count(self.events) / self.seconds
     }
 
-    /// Milliseconds within which this share of the appends was answered.
-    pub(crate) fn within(&self, percent: usize) -> f64 {
-        self.times
-            .get(self.times.len().saturating_sub(1) * percent / 100)
-            .map_or(0.0, |time| time.as_secs_f64() * 1000.0)
-    }
-
     /// A run that was not made of appends.
     pub(crate) fn of(events: u64, began: Instant) -> Self {
-        Self { events, seconds: began.elapsed().as_secs_f64(), times: vec![] }
+        Self { events, seconds: began.elapsed().as_secs_f64(), p50: None, p99: None }
     }
 }
 
@@ -72,7 +67,11 @@ where
     }
     let seconds = began.elapsed().as_secs_f64();
     times.sort_unstable();
-    Ok(Ran { events, seconds, times })
+    let within = |percent: usize| {
+        let place = times.len().saturating_sub(1) * percent / 100;
+        times.get(place).map(|time| time.as_secs_f64() * 1000.0)
+    };
+    Ok(Ran { events, seconds, p50: within(50), p99: within(99) })
 }
 
 async fn call<F, A>(caller: u64, until: Instant, append: F) -> Result<(u64, Vec<Duration>)>

@@ -4,9 +4,11 @@
 mod cost;
 mod load;
 mod ours;
+mod peer;
 mod raw;
 
 use std::env;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use crate::cost::Reading;
 use crate::load::{Ran, count};
 use crate::ours::Load;
+use crate::peer::PEERS;
 use crate::raw::How;
 
 /// Makes a database for each run, and prints what came of it.
@@ -45,6 +48,9 @@ async fn main() -> Result<()> {
         }
         limits(&mut bench).await?;
         appends(&mut bench).await?;
+        if let Some(directory) = env::var_os("PEERS") {
+            peers(&mut bench, &PathBuf::from(directory)).await?;
+        }
     }
     Ok(())
 }
@@ -91,6 +97,21 @@ async fn appends(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+async fn peers(bench: &mut Bench, directory: &Path) -> Result<()> {
+    let long = bench.long;
+    for name in PEERS {
+        for callers in [1, 8, 32] {
+            let how = (callers, long);
+            bench
+                .run(name, callers, async |url| {
+                    peer::run(directory, name, url, "append", how).await
+                })
+                .await?;
+        }
+    }
+    Ok(())
+}
+
 impl Bench {
     /// Runs `work` on a database of its own and prints a line.
     async fn run<F>(&mut self, name: &str, callers: u64, work: F) -> Result<()>
@@ -104,12 +125,9 @@ impl Bench {
         let before = Reading::take(&url).await?;
         let ran = work(&url).await.with_context(|| format!("{name}, {callers} callers"))?;
         let (processor, wal) = before.since(&url, count(ran.events)).await?;
-        println!(
-            "| {name} | {callers} | {:.0} | {:.2} | {:.2} | {processor:.1} | {wal:.0} |",
-            ran.per_second(),
-            ran.within(50),
-            ran.within(99),
-        );
+        let cell = |time: Option<f64>| time.map_or(String::new(), |time| format!("{time:.2}"));
+        let (rate, p50, p99) = (ran.per_second(), cell(ran.p50), cell(ran.p99));
+        println!("| {name} | {callers} | {rate:.0} | {p50} | {p99} | {processor:.1} | {wal:.0} |");
         Ok(())
     }
 

@@ -58,11 +58,11 @@ pub(crate) async fn append(url: &str, load: Load) -> Result<Ran> {
         }
     })
     .await?;
-    let mut stored = 0;
+    let mut heads = 0;
     for store in stores {
-        stored += store.head().await?;
+        heads += store.head().await?;
     }
-    ensure!(stored == i64::try_from(ran.events)?, "{stored} stored, {} confirmed", ran.events);
+    ensure!(heads == i64::try_from(ran.events)?, "{heads} stored, {} confirmed", ran.events);
     whole(url).await?;
     Ok(ran)
 }

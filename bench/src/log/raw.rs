@@ -1,11 +1,12 @@
 //! What Postgres itself does at most: the same rows and indexes, without anything that makes a log
 //! of them.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sqlx::types::chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::load::{Ran, Step, body, drive, id};
@@ -51,8 +52,7 @@ pub(crate) async fn write(url: &str, how: How, group: u64, long: Duration) -> Re
     Ok(Ran::of(rows, began))
 }
 
-/// Callers that each commit one small row at a time: what the disk and the server take for a
-/// commit.
+/// Callers that each commit one row of 300 bytes at a time: what disk and server take for a commit.
 pub(crate) async fn commits(url: &str, callers: u64, long: Duration) -> Result<Ran> {
     let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(u32::try_from(callers)?.min(64))
@@ -146,8 +146,10 @@ async fn copy(connection: &mut PgConnection, from: u64, count: u64) -> Result<()
     for nth in 0..rows.ids.len() {
         let salt = hex::encode(rows.salts[nth]);
         let body = hex::encode(&rows.bodies[nth]);
-        text.push_str(&format!(
-            "{}\t{}\t{}\t1\t1\t{}\t{stream}\t{}\t{stream}\t{}\texecution\texecution.turn_taken\t{ACTOR}\t{TRACE}\t\\\\x{salt}\t\\\\x{body}\n",
+        writeln!(
+            text,
+            "{}\t{}\t{}\t1\t1\t{}\t{stream}\t{}\t{stream}\t{}\texecution\t\
+             execution.turn_taken\t{ACTOR}\t{TRACE}\t\\\\x{salt}\t\\\\x{body}",
             rows.positions[nth],
             rows.versions[nth],
             rows.times[nth].to_rfc3339(),
@@ -155,11 +157,11 @@ async fn copy(connection: &mut PgConnection, from: u64, count: u64) -> Result<()
             rows.ids[nth],
             rows.causations[nth],
             stream = rows.streams[nth],
-        ));
+        )?;
     }
     let sql = "COPY public.raw (position, version, at, schema, log_id, tenant, stream, id,
          correlation, causation, category, name, actor, traceparent, salt, body) FROM STDIN";
-    let mut copy = connection.copy_in_raw(AssertSqlSafe(sql).0).await?;
+    let mut copy = connection.copy_in_raw(sql).await?;
     copy.send(text.into_bytes()).await?;
     copy.finish().await?;
     Ok(())

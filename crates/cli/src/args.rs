@@ -222,6 +222,20 @@ pub(crate) struct Replay {
 pub(crate) enum Audit {
     /// Write the log, one event (JSON) a line
     Export(Export),
+    /// Check that nothing was changed: the log in the database, or a bundle without it
+    Verify(Verify),
+    /// Print what proves that an event is in the log (C2SP tlog-proof)
+    Proof(Proof),
+}
+
+impl Audit {
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::Export(what) => &what.database,
+            Self::Verify(what) => &what.database,
+            Self::Proof(what) => &what.database,
+        }
+    }
 }
 
 /// Exports the log.
@@ -233,9 +247,54 @@ pub(crate) struct Export {
     /// The last position, else the newest
     #[arg(long, value_name = "POSITION")]
     pub(crate) to: Option<i64>,
+    #[command(flatten)]
+    pub(crate) only: Only,
     /// The file to write, else standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Write a directory with all that is needed to check a tenant's events elsewhere
+    #[arg(long, value_name = "DIR", requires = "tenant")]
+    #[arg(conflicts_with_all = ["file", "from", "to", "kind", "actor"])]
+    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Which events.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Only {
+    /// Only those of this tenant
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<uuid::Uuid>,
+    /// Only those of this type, such as execution.started
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Only those caused by this API key or integration
+    #[arg(long, value_name = "ID")]
+    pub(crate) actor: Option<uuid::Uuid>,
+}
+
+/// Checks the log.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The bundle to check
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Check the log in the database
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Believe only this key, `name+id+key` as in keys.txt; may be given more than once
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Proves an event.
+#[derive(Debug, Args)]
+pub(crate) struct Proof {
+    /// Where the event is in the log
+    pub(crate) position: i64,
     #[command(flatten)]
     pub(crate) database: Database,
 }

@@ -110,7 +110,7 @@ fn surroundings(cli: &Cli) -> Result<Context, Failure> {
         | Command::Migrate(Database { database_url })
         | Command::Check(Database { database_url }) => (None, database_url.clone()),
         Command::Replay(replay) => (None, replay.database.database_url.clone()),
-        Command::Audit(args::Audit::Export(export)) => (None, export.database.database_url.clone()),
+        Command::Audit(audit) => (None, audit.database().database_url.clone()),
         Command::Workflow(_)
         | Command::Execution(_)
         | Command::Openapi

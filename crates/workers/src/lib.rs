@@ -12,6 +12,7 @@ mod carry;
 mod desk;
 mod http;
 mod leases;
+mod notary;
 mod notifier;
 mod react;
 mod supervise;

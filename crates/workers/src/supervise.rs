@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::desk::Desk;
 use crate::leases::{Leases, RENEWED_EVERY};
-use crate::{Deps, react};
+use crate::{Deps, notary, react};
 
 /// How often room is made for the events to come; there is room for sixty million ahead of them.
 const ROOM_MADE_EVERY: Duration = Duration::from_mins(10);
@@ -54,6 +54,7 @@ type Loop = fn(Arc<Deps>, &Leases, CancellationToken) -> Running;
 const LOOPS: &[(&str, Loop)] = &[
     ("desk", |deps, leases, stop| tokio::spawn(Desk::new(deps, leases.watch()).run(stop))),
     ("policies", |deps, _, stop| tokio::spawn(react::run(deps, stop))),
+    ("notary", |deps, _, stop| tokio::spawn(notary::run(deps, stop))),
     ("projector", |deps, _, stop| {
         tokio::spawn(async move {
             Projector::new(deps.pool.clone(), deps.log.clone()).run(stop.cancelled_owned()).await;

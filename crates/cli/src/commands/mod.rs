@@ -118,5 +118,7 @@ pub(crate) fn openapi() -> Result<(), Failure> {
 pub(crate) async fn audit(context: &Context, command: Audit) -> Result<(), Failure> {
     match command {
         Audit::Export(what) => audit::export(context, &what).await,
+        Audit::Verify(what) => audit::verify(context, &what).await,
+        Audit::Proof(what) => audit::proof(context, &what).await,
     }
 }

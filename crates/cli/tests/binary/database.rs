@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use super::{Ended, everstep, run, text};
 
 /// The URL of a test's own database.
-async fn url_of(pool: &PgPool) -> String {
+pub(super) async fn url_of(pool: &PgPool) -> String {
     let options = pool.connect_options();
     let name: String =
         sqlx::query_scalar("SELECT current_database()::text").fetch_one(pool).await.unwrap();
@@ -28,7 +28,7 @@ async fn url_of(pool: &PgPool) -> String {
 }
 
 /// Appends `count` events to the log, as an operator with SQL would see them done.
-async fn fill(pool: &PgPool, count: i64) {
+pub(super) async fn fill(pool: &PgPool, count: i64) {
     use domain::{Actor, Id};
     use eventstore::{Append, Draft, EventStore, Expected, Metadata, StreamAppend, StreamId};
     let store = eventstore::PgEventStore::new(pool.clone());

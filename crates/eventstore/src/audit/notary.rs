@@ -70,10 +70,10 @@ impl Notary {
         }
         let mut own = Leaves::default();
         for (tree, leaves) in &trees {
-            let note = self.grow(&mut tx, *tree, leaves, last, at).await?;
+            let note = self.grow(&mut tx, *tree, leaves, (last, at)).await?;
             own.hashes.push(tlog::leaf(note.as_bytes()));
         }
-        self.grow(&mut tx, installation, &own, last, at).await?;
+        self.grow(&mut tx, installation, &own, (last, at)).await?;
         sqlx::query("UPDATE es.notary SET position = $2 WHERE log_id = $1")
             .bind(self.number)
             .bind(last)
@@ -83,14 +83,14 @@ impl Notary {
         Ok(events.len())
     }
 
-    /// Adds leaves to a tree and signs a checkpoint of it.
+    /// Adds leaves to a tree and signs a checkpoint of it, for the log up to a position and at a
+    /// time.
     async fn grow(
         &self,
         db: &mut PgConnection,
         tree: Uuid,
         leaves: &Leaves,
-        position: Position,
-        at: Timestamp,
+        (position, at): (Position, Timestamp),
     ) -> Result<String, Error> {
         let head = latest(db, self.number, tree).await?.map_or(NOTHING, |sealed| sealed.head);
         let stored = tiles(db, self.number, tree, &edge_tiles(head.size)).await?;

@@ -99,7 +99,7 @@ fn data_that_is_not_what_was_recorded_is_told_apart_from_a_broken_line() {
 async fn append(store: &PgEventStore, tenant: u128, stream: u128, from: i64, count: u128) {
     let tenant = Id::from_uuid(Uuid::from_u128(tenant));
     let draft = |nth| Draft {
-        id: Uuid::from_u128(tenant.as_uuid().as_u128() << 64 | stream << 32 | from as u128 + nth),
+        id: Id::<Draft>::derived(tenant.as_uuid(), &format!("{stream}/{from}/{nth}")).as_uuid(),
         name: "thing.happened".to_owned(),
         schema: 1,
         body: format!(r#"{{"nth":{nth}}}"#),

@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
         let nth = number(self.upto.len() + 1);
         if let Some((key, reply)) = reply {
             let first = (!streams.is_empty()).then(|| number(self.streams.ids.len() + 1));
-            self.replies.add(nth, first, meta.tenant.as_uuid(), key, reply);
+            self.replies.add((nth, first), meta.tenant.as_uuid(), key, reply);
         }
         for part in streams {
             self.streams.add(nth, part, meta, self.events.ids.len());
@@ -210,8 +210,7 @@ impl<'a> Events<'a> {
 impl<'a> Replies<'a> {
     fn add(
         &mut self,
-        append: i32,
-        stream: Option<i32>,
+        (append, stream): (i32, Option<i32>),
         tenant: Uuid,
         key: &'a CommandKey,
         reply: &'a Reply,

@@ -83,20 +83,18 @@ fn goes_elsewhere(task: &Sketch) -> bool {
 
 /// Whether a task has an `if` already, under whatever else it is wrapped in.
 fn is_conditional(task: &Sketch) -> bool {
-    match task {
-        Sketch::If(..) => true,
-        Sketch::Timed(_, inner) => is_conditional(inner),
-        _ => false,
+    if let Sketch::Timed(_, inner) = task {
+        return is_conditional(inner);
     }
+    matches!(task, Sketch::If(..))
 }
 
 /// Whether a task has a `timeout` already, under whatever else it is wrapped in.
 fn is_timed(task: &Sketch) -> bool {
-    match task {
-        Sketch::Timed(..) => true,
-        Sketch::If(_, inner) => is_timed(inner),
-        _ => false,
+    if let Sketch::If(_, inner) = task {
+        return is_timed(inner);
     }
+    matches!(task, Sketch::Timed(..))
 }
 
 fn fields(task: &Sketch) -> String {

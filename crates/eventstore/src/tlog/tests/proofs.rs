@@ -115,6 +115,15 @@ fn checks_refuse_what_cannot_be() {
 }
 
 #[test]
+fn surplus_hashes_are_refused_even_if_they_lead_to_the_root() {
+    let leaves = leaves(2);
+    let lying = TreeHead { size: 1, ..head(&leaves) };
+    let wrong_length = Err(ProofError::WrongLength);
+    assert_eq!(verify_inclusion(0, leaves[1], lying, &leaves[..1]), wrong_length);
+    assert_eq!(verify_inclusion(0, leaves[0], lying, &leaves[1..]), wrong_length);
+}
+
+#[test]
 fn the_largest_sizes_do_not_overflow() {
     let max = TreeHead { size: u64::MAX, root: leaves(1)[0] };
     let (leaf, proof) = (leaves(1)[0], leaves(64));

@@ -1,0 +1,23 @@
+//! The log as an audit trail: written out, proved, and checked.
+
+mod bundle;
+mod export;
+mod offline;
+mod verify;
+
+use anyhow::Context as _;
+use eventstore::audit::Trees;
+use eventstore::{PgEventStore, Role};
+
+pub(crate) use export::export;
+pub(crate) use verify::{proof, verify};
+
+use super::Context;
+use crate::failure::Failure;
+
+/// The log and its trees.
+async fn open(context: &Context) -> Result<(PgEventStore, Trees), Failure> {
+    let pool = eventstore::connect(&context.database_url()?, Role::Command, 4).await;
+    let pool = pool.context("connecting to the database")?;
+    Ok((PgEventStore::new(pool.clone()), Trees::new(pool)))
+}
