@@ -10,7 +10,7 @@ type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const LAYERS: &[Layer] = &[
     ("domain", &[], &[]),
-    ("eventstore", &["domain"], &["sqlx", "tokio"]),
+    ("eventstore", &["domain"], &["rand", "sqlx", "tokio"]),
     ("projections", &["domain", "eventstore"], &["sqlx", "tokio"]),
     (
         "connectors",
@@ -39,7 +39,7 @@ const LAYERS: &[Layer] = &[
         &["axum", "nix", "rand", "reqwest", "rustls", "sqlx", "tokio"],
     ),
     ("testkit", &[], &["axum", "nix", "reqwest", "rustls", "tokio"]),
-    ("bench", &["testkit"], &["sqlx", "tokio"]),
+    ("bench", &["domain", "eventstore", "testkit"], &["rand", "sqlx", "tokio"]),
     ("tests", &[], &[]),
 ];
 

@@ -9,6 +9,7 @@ mod documents;
 mod hostile;
 mod journey_agents;
 mod journey_analytics;
+mod journey_audit;
 mod journey_children;
 mod journey_events;
 mod journey_executions;

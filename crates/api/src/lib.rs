@@ -21,6 +21,7 @@ use axum::Router;
 use connectors::egress::Egress;
 use connectors::models::Models;
 use connectors::vault::Vault;
+use eventstore::audit::Trees;
 use eventstore::{Clock, EventStore, Plans};
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -34,6 +35,8 @@ pub use problem::Problem;
 pub struct App {
     /// The log, through the command role.
     pub log: Arc<dyn EventStore>,
+    /// What proves the log, through the same role.
+    pub trees: Trees,
     /// Published workflows, compiled.
     pub plans: Arc<Plans>,
     /// The read models, through the query role.

@@ -9,6 +9,7 @@ const PAGES: &[(&str, &str)] = &[
     ("api_key_invalid", include_str!("../../../docs/problems/api_key_invalid.md")),
     ("api_key_not_found", include_str!("../../../docs/problems/api_key_not_found.md")),
     ("busy", include_str!("../../../docs/problems/busy.md")),
+    ("checkpoint_not_found", include_str!("../../../docs/problems/checkpoint_not_found.md")),
     ("cursor_invalid", include_str!("../../../docs/problems/cursor_invalid.md")),
     (
         "execution_already_started",

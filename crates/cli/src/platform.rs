@@ -7,6 +7,7 @@ use connectors::channels::email::{Email, Mailbox, Smtp};
 use connectors::egress::{Egress, Mapping, Policy};
 use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
+use eventstore::audit::Trees;
 use eventstore::{Clock, EventStore, PgEventStore, Plans, Role};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -53,6 +54,7 @@ impl Platform {
         let vault = Vault::new(commands.clone(), master_key(context)?);
         vault.verify().await.context("opening the vault")?;
         let policy = policy(settings)?;
+        let trees = Trees::new(commands.clone());
         let log: Arc<dyn EventStore> = Arc::new(PgEventStore::new(commands));
         let (plans, vault) = (Arc::new(Plans::default()), Arc::new(vault));
         let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
@@ -71,6 +73,7 @@ impl Platform {
         };
         let app = api::App {
             log: log.clone(),
+            trees,
             plans,
             views,
             clock: clock.clone(),

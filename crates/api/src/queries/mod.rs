@@ -3,6 +3,7 @@
 mod agents;
 mod analytics;
 mod api_keys;
+mod audit;
 mod events;
 mod executions;
 mod integrations;
@@ -21,6 +22,8 @@ pub(crate) use projections::executions::Detail as ExecutionView;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(audit::events))
+        .routes(routes!(audit::latest))
         .routes(routes!(workflows::list))
         .routes(routes!(workflows::get))
         .routes(routes!(executions::list_all))

@@ -120,8 +120,11 @@ fn a_killed_postgres_comes_back_and_the_log_with_it() {
         let args = ["audit", "export", "--data-dir", text(data.path())];
         Ended::of(&mut everstep(&args))
     };
-    let before = export().expect(0).out;
+    let mut before = export().expect(0).out;
     assert!(before.contains("api_key.created"), "{before}");
+    while !before.contains("leafindex") {
+        before = export().expect(0).out;
+    }
     let first = postgres(data.path()).unwrap();
     kill(first, Signal::SIGKILL).unwrap();
     while postgres(data.path()).is_none_or(|now| now == first) || export().code != 0 {

@@ -19,9 +19,11 @@ use super::{PAUSES, lost};
 use crate::{Append, Error, StreamId};
 
 /// How many groups are under way at once: while the database works on one, the next is laid out and
-/// waits for the log beside it. It goes only when it is as large as the one before it, so that what
-/// comes in does not go out in crumbs.
+/// waits for the log beside it. It goes only when it is half as large as the one before it and worth
+/// a commit of its own, so that what comes in does not go out in crumbs.
 const LANES: usize = 2;
+/// The fewest events that go out while others are under way.
+const AHEAD_EVENTS: usize = 100;
 /// The most events of a group. Beyond this, larger groups are hardly cheaper per event.
 const GROUP_EVENTS: usize = 2_000;
 /// The most bytes of a group, but for one append that has more by itself.
@@ -158,9 +160,10 @@ impl Drop for UnderWay {
 }
 
 impl Waiting {
-    /// Whether a group should go: nothing is under way, or no more than waits here.
+    /// Whether a group should go: nothing is under way, or enough waits to go ahead.
     fn is_ready(&self) -> bool {
-        !self.jobs.is_empty() && self.events >= self.under_way
+        let ahead = self.events >= AHEAD_EVENTS && 2 * self.events >= self.under_way;
+        !self.jobs.is_empty() && (self.under_way == 0 || ahead)
     }
 
     /// As many of the first as fit into a group. A stream or key that is in it already waits for
@@ -233,6 +236,8 @@ impl Lane {
                 self.queue.next().await
             };
             self.store(group.jobs).await;
+            // Whoever was just answered may have more: it goes with the next group, not after it.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -298,4 +303,115 @@ fn is_about_data(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
         || matches!(error, sqlx::Error::Encode(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{append, one, part, stream};
+    use super::*;
+    use crate::{CommandKey, Expected, Reply};
+
+    type Answer = oneshot::Receiver<Result<Outcome, Error>>;
+
+    fn job(append: Append) -> (Job, Answer) {
+        let (done, answer) = oneshot::channel();
+        let events = append.streams.iter().map(|part| part.events.len()).sum();
+        let append = Arc::new(append);
+        (Job { events, bytes: size(&append), append, done }, answer)
+    }
+
+    /// A queue of appends, and where their outcomes are waited for.
+    fn queue(appends: impl IntoIterator<Item = Append>) -> (Arc<Queue>, Vec<Answer>) {
+        let queue = Arc::<Queue>::default();
+        let push = |append| {
+            let (job, answer) = job(append);
+            queue.push(job).expect("there is room");
+            answer
+        };
+        let answers = appends.into_iter().map(push).collect();
+        (queue, answers)
+    }
+
+    fn taken(queue: &Queue) -> Vec<Uuid> {
+        let group = queue.lock().take();
+        group.iter().map(|job| job.append.streams[0].events[0].id).collect()
+    }
+
+    fn ids(ids: impl IntoIterator<Item = u128>) -> Vec<Uuid> {
+        ids.into_iter().map(Uuid::from_u128).collect()
+    }
+
+    #[test]
+    fn a_stream_is_in_a_group_once_and_its_appends_keep_their_order() {
+        let any = |stream, id| one(stream, Expected::Any, [id]);
+        let (queue, _answers) = queue([any(1, 1), any(1, 2), any(2, 3), any(1, 4), any(2, 5)]);
+        assert_eq!(taken(&queue), ids([1, 3]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([2, 5]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([4]));
+    }
+
+    #[test]
+    fn a_key_is_in_a_group_once() {
+        let keyed = |id| Append {
+            reply: Some((
+                CommandKey { principal: Uuid::nil(), key: "same".to_owned(), fingerprint: [0; 32] },
+                Reply { status: 200, location: None, body: String::new() },
+            )),
+            ..one(id, Expected::Any, [id])
+        };
+        let (queue, _answers) = queue([keyed(1), keyed(2), one(3, Expected::Any, [3])]);
+        assert_eq!(taken(&queue), ids([1, 3]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([2]));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_stored() {
+        let (queue, mut answers) = queue((1..=3).map(|id| one(id, Expected::Any, [id])));
+        drop(answers.remove(1));
+        assert_eq!(taken(&queue), ids([1, 3]));
+        let waiting = queue.lock();
+        assert_eq!((waiting.bytes, waiting.events), (0, 0));
+    }
+
+    #[test]
+    fn a_group_waits_until_it_is_half_as_large_as_the_one_under_way() {
+        let (queue, _answers) = queue([one(1, Expected::Any, 1..=300)]);
+        assert_eq!(taken(&queue).len(), 1);
+        assert_eq!(queue.lock().under_way, 300);
+        let mut more = vec![];
+        for id in 2..=150 {
+            let (next, answer) = job(one(id, Expected::Any, [1_000 + id]));
+            queue.push(next).expect("there is room");
+            more.push(answer);
+            assert!(taken(&queue).is_empty(), "{} are not half of 300", more.len());
+        }
+        let (last, _answer) = job(one(151, Expected::Any, [1_151]));
+        queue.push(last).expect("there is room");
+        assert_eq!(taken(&queue).len(), 150);
+    }
+
+    #[test]
+    fn a_group_has_a_limit_but_one_large_append_goes_alone() {
+        let large = |id: u128| one(id, Expected::Any, 1_000 * id..1_000 * id + 900);
+        let (queue, _answers) = queue((1..=3).map(large));
+        assert_eq!(taken(&queue).len(), 2, "1,800 events");
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue).len(), 1);
+    }
+
+    #[test]
+    fn whoever_comes_when_too_much_waits_is_told_to_come_back() {
+        let mut huge = part(stream(1), Expected::Any, [1]);
+        huge.events[0].body = format!(r#"{{"text":"{}"}}"#, "x".repeat(WAITING_BYTES));
+        let (queue, _answers) = queue([append([huge])]);
+        let (next, _answer) = job(one(2, Expected::Any, [2]));
+        let refused = queue.push(next);
+        assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+        assert_eq!(taken(&queue).len(), 1, "what was there stays there");
+        let (again, _answer) = job(one(2, Expected::Any, [2]));
+        queue.push(again).expect("now there is room");
+    }
 }

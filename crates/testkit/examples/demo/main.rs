@@ -100,6 +100,7 @@ async fn show(options: &Options, model: &Model, stage: &Stage) -> Result<()> {
 
     step(6, "Proves it from the log");
     expect::replay_verifies(stage).await?;
+    expect::audit_verifies(stage).await?;
     expect::audit_exports(stage).await?;
     stage.print_next(&applied, options.keep).await;
     Ok(())

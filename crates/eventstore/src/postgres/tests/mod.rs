@@ -1,6 +1,7 @@
 //! The log on a real Postgres: what the conformance suite cannot see.
 
 mod agreement;
+mod groups;
 mod integrity;
 mod rights;
 mod trouble;
@@ -17,12 +18,16 @@ use crate::{
     Append, Draft, Expected, Metadata, Role, StreamAppend, StreamId, conformance, connect,
 };
 
-fn stream(id: u128) -> StreamId {
+pub(super) fn stream(id: u128) -> StreamId {
     let tenant: Id<Tenant> = Id::from_uuid(Uuid::from_u128(1));
     StreamId { tenant, category: "thing", id: Uuid::from_u128(id) }
 }
 
-fn part(stream: StreamId, expected: Expected, ids: impl IntoIterator<Item = u128>) -> StreamAppend {
+pub(super) fn part(
+    stream: StreamId,
+    expected: Expected,
+    ids: impl IntoIterator<Item = u128>,
+) -> StreamAppend {
     let draft = |id| Draft {
         id: Uuid::from_u128(id),
         name: "thing.happened".to_owned(),
@@ -32,7 +37,7 @@ fn part(stream: StreamId, expected: Expected, ids: impl IntoIterator<Item = u128
     StreamAppend { stream, expected, events: ids.into_iter().map(draft).collect() }
 }
 
-fn append(streams: impl IntoIterator<Item = StreamAppend>) -> Append {
+pub(super) fn append(streams: impl IntoIterator<Item = StreamAppend>) -> Append {
     let meta = Metadata {
         tenant: stream(0).tenant,
         actor: Actor::System,
@@ -44,7 +49,7 @@ fn append(streams: impl IntoIterator<Item = StreamAppend>) -> Append {
     Append { meta, streams: streams.into_iter().collect(), reply: None }
 }
 
-fn one(id: u128, expected: Expected, ids: impl IntoIterator<Item = u128>) -> Append {
+pub(super) fn one(id: u128, expected: Expected, ids: impl IntoIterator<Item = u128>) -> Append {
     append([part(stream(id), expected, ids)])
 }
 

@@ -1,0 +1,77 @@
+//! The audit trail over HTTP: whole, checkable by its bytes, and nobody else's.
+
+use std::collections::BTreeMap;
+
+use domain::api_key::Access;
+use eventstore::audit::Line;
+use eventstore::tlog::{self, Frontier, Note, Verifier};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::documents::ECHO;
+use crate::support::{Api, World, ok};
+
+/// All events, in pages of `limit`, as the bytes they came in.
+async fn trail(api: &Api, limit: usize) -> Vec<String> {
+    let (mut lines, mut cursor) = (vec![], String::new());
+    loop {
+        let answer = api.get(&format!("/audit/events?limit={limit}{cursor}")).await;
+        ok(&answer, 200);
+        let page: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(&answer.text).expect("a page");
+        let items: Vec<Box<RawValue>> = serde_json::from_str(page["items"].get()).expect("items");
+        lines.extend(items.iter().map(|item| item.get().to_owned()));
+        match serde_json::from_str(page["next_cursor"].get()).expect("a cursor") {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => return lines,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_auditor_can_check_every_byte_of_the_trail() {
+    let world = World::start().await;
+    let api = world.api();
+    let echo = api.publish(ECHO).await;
+    for number in 0..5 {
+        api.run(&echo, &serde_json::json!(number)).await;
+    }
+    let all = trail(&api, 1_000).await;
+    assert_eq!(trail(&api, 3).await.len(), all.len(), "in small pages as well");
+    let sealed = u64::try_from(all.len()).expect("a count");
+    let last = api.until("/audit/checkpoints/latest", |last| last["size"] == sealed).await;
+
+    let mut tree = Frontier::default();
+    for (index, text) in (0..).zip(trail(&api, 7).await) {
+        let line = Line::read(&text).expect("is a line");
+        assert_eq!(line.leaf, Some(index));
+        tree.push(line.leaf_hash());
+    }
+    let origin = last["origin"].as_str().expect("an origin");
+    let keys = last["keys"].as_array().expect("keys").iter();
+    let keys: Vec<Verifier> =
+        keys.map(|key| key.as_str().expect("a text").parse().expect("a key")).collect();
+    let note = Note::parse(last["note"].as_str().expect("a note").as_bytes()).expect("parses");
+    let opened = tlog::Checkpoint::open(&note, origin, &keys).expect("is signed");
+    assert_eq!(opened.checkpoint.head(), tree.head());
+    assert_eq!(last["root"], tree.root().to_string());
+}
+
+#[tokio::test]
+async fn the_trail_is_for_admins_and_shows_no_other_tenants_events() {
+    let world = World::start().await;
+    let theirs = world.key_of_somebody_else(Access::Admin).await;
+    world.api().publish(ECHO).await;
+    let lines = trail(&theirs, 100).await;
+    assert_eq!(lines.len(), 1, "only that the key was made");
+    assert!(lines[0].contains(r#""type":"api_key.created""#), "{lines:?}");
+    let reader = world.key_of_somebody_else(Access::Read).await;
+    for path in ["/audit/events", "/audit/checkpoints/latest"] {
+        assert_eq!(reader.get(path).await.status, 403, "{path}");
+        assert_eq!(world.api_with(None).get(path).await.status, 401, "{path}");
+    }
+    for bad in ["limit=0", "limit=1001", "cursor=x", "cursor=-1"] {
+        let answer = theirs.get(&format!("/audit/events?{bad}")).await;
+        assert_eq!(answer.status, 400, "{bad}");
+    }
+}
