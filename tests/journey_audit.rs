@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use domain::api_key::Access;
 use eventstore::audit::Line;
 use eventstore::tlog::{self, Frontier, Note, Verifier};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::documents::ECHO;
@@ -21,10 +20,10 @@ async fn trail(api: &Api, limit: usize) -> Vec<String> {
             serde_json::from_str(&answer.text).expect("a page");
         let items: Vec<Box<RawValue>> = serde_json::from_str(page["items"].get()).expect("items");
         lines.extend(items.iter().map(|item| item.get().to_owned()));
-        match serde_json::from_str(page["next_cursor"].get()).expect("a cursor") {
-            Value::String(next) => cursor = format!("&cursor={next}"),
-            _ => return lines,
-        }
+        let next: Option<String> =
+            serde_json::from_str(page["next_cursor"].get()).expect("a cursor");
+        let Some(next) = next else { return lines };
+        cursor = format!("&cursor={next}");
     }
 }
 

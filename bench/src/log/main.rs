@@ -94,6 +94,12 @@ async fn appends(bench: &mut Bench) -> Result<()> {
             ours::read(url, 2000).await
         })
         .await?;
+    bench
+        .run("everstep, seal", 1, async |url| {
+            ours::append(url, Load { callers: 64, long, logs: 1, stale: 0 }).await?;
+            ours::seal(url).await
+        })
+        .await?;
     Ok(())
 }
 

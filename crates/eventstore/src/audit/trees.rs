@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::tlog::{
-    EMPTY, Frontier, Hash, Note, ProofFile, TILE_WIDTH, Tile, TileId, TileSet, TreeHead, Verifier,
+    EMPTY, Frontier, Hash, Note, ProofFile, Tile, TileId, TileSet, TreeHead, Verifier,
     inclusion_tiles, prove_inclusion,
 };
 use crate::{Error, Position};
@@ -110,25 +110,6 @@ impl Trees {
         Ok(tiles(&mut db, self.log, tree, ids).await?.into_set())
     }
 
-    /// Index of the leaf of the event at a position in its tenant's tree; none if it is not sealed
-    /// yet.
-    pub async fn leaf_of(&self, tree: Uuid, position: Position) -> Result<Option<u64>, Error> {
-        let found: Option<(i64, Option<i32>)> = sqlx::query_as(
-            "SELECT nth, array_position(positions, $3) FROM es.tile
-             WHERE log_id = $1 AND tree = $2 AND level = 0 AND first_position <= $3
-             ORDER BY first_position DESC LIMIT 1",
-        )
-        .bind(self.log)
-        .bind(tree)
-        .bind(position)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(found.and_then(|(nth, place)| {
-            let place = u64::try_from(place? - 1).ok()?;
-            Some(nth.cast_unsigned() * u64::from(TILE_WIDTH) + place)
-        }))
-    }
-
     /// How many leaves of a tree are of events up to a position.
     pub async fn leaves_upto(&self, tree: Uuid, position: Position) -> Result<u64, Error> {
         let count: Option<i64> = sqlx::query_scalar(
@@ -145,12 +126,14 @@ impl Trees {
         Ok(count.unwrap_or(0).cast_unsigned())
     }
 
-    /// Everything that proves one event: where it is in the newest checkpoint of its tenant; none
-    /// if it is not sealed yet.
+    /// Everything that proves the event of a tenant at a position: where it is in the newest
+    /// checkpoint; none if it is not sealed yet.
     pub async fn prove(&self, tree: Uuid, position: Position) -> Result<Option<ProofFile>, Error> {
-        let Some(index) = self.leaf_of(tree, position).await? else { return Ok(None) };
-        let Some(sealed) = self.latest(tree).await? else { return Ok(None) };
+        let sealed = self.latest(tree).await?.filter(|sealed| sealed.position >= position);
+        let Some(sealed) = sealed else { return Ok(None) };
         let size = sealed.head.size;
+        // Its own leaf is the last of those.
+        let index = self.leaves_upto(tree, position).await?.saturating_sub(1);
         let damaged = |error: &dyn std::fmt::Display| Error::Damaged(error.to_string());
         let ids = inclusion_tiles(index, size).map_err(|error| damaged(&error))?;
         let tiles = self.tiles(tree, &ids).await?;
