@@ -2,10 +2,12 @@
 //! rows. `scripts/bench-log.sh` starts the server and this; docs/benchmarks.md has figures.
 
 mod cost;
+mod history;
 mod load;
 mod ours;
 mod peer;
 mod raw;
+mod views;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::cost::Reading;
+use crate::history::History;
 use crate::load::{Ran, count};
 use crate::ours::Load;
 use crate::peer::PEERS;
@@ -25,6 +28,8 @@ struct Bench {
     admin: String,
     long: Duration,
     only: String,
+    /// How long the log is of which read models are made.
+    events: usize,
     made: u32,
 }
 
@@ -38,6 +43,7 @@ async fn main() -> Result<()> {
         admin: env::var("DATABASE_URL").context("DATABASE_URL")?,
         long: Duration::from_secs(number("SECONDS_EACH", 4)?),
         only: env::var("ONLY").unwrap_or_default(),
+        events: usize::try_from(number("EVENTS", 500_000)?)?,
         made: 0,
     };
     println!("| what | callers | events/s | p50 ms | p99 ms | CPU µs/event | WAL bytes/event |");
@@ -48,6 +54,7 @@ async fn main() -> Result<()> {
         }
         limits(&mut bench).await?;
         appends(&mut bench).await?;
+        models(&mut bench).await?;
         if let Some(directory) = env::var_os("PEERS") {
             peers(&mut bench, &PathBuf::from(directory)).await?;
         }
@@ -103,6 +110,26 @@ async fn appends(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// What read models take, on a log of real executions.
+async fn models(bench: &mut Bench) -> Result<()> {
+    if !"models".contains(&bench.only) {
+        return Ok(());
+    }
+    let files = tempfile::tempdir()?;
+    let history = History::record(&bench.fresh().await?, files.path()).await?;
+    let url = bench.fresh().await?;
+    let filled = history.fill(&url, bench.events).await?;
+    eprintln!("{filled} events of real executions");
+    bench.measure("models: read into facts", 1, &url, views::decode).await?;
+    bench.measure("models: rebuild all", 1, &url, views::rebuild).await?;
+    bench.measure("models: verify all", 1, &url, views::verify).await?;
+    let url = bench.fresh().await?;
+    history.fill(&url, bench.events).await?;
+    let one = async |url: &str| views::catch_up(url, "executions").await;
+    bench.measure("models: catch up executions", 1, &url, one).await?;
+    Ok(())
+}
+
 async fn peers(bench: &mut Bench, directory: &Path) -> Result<()> {
     let long = bench.long;
     for name in PEERS {
@@ -128,9 +155,17 @@ impl Bench {
             return Ok(());
         }
         let url = self.fresh().await?;
-        let before = Reading::take(&url).await?;
-        let ran = work(&url).await.with_context(|| format!("{name}, {callers} callers"))?;
-        let (processor, wal) = before.since(&url, count(ran.events)).await?;
+        self.measure(name, callers, &url, work).await
+    }
+
+    /// Runs `work` on a database and prints a line.
+    async fn measure<F>(&self, name: &str, callers: u64, url: &str, work: F) -> Result<()>
+    where
+        F: AsyncFnOnce(&str) -> Result<Ran>,
+    {
+        let before = Reading::take(url).await?;
+        let ran = work(url).await.with_context(|| format!("{name}, {callers} callers"))?;
+        let (processor, wal) = before.since(url, count(ran.events)).await?;
         let cell = |time: Option<f64>| time.map_or(String::new(), |time| format!("{time:.2}"));
         let (rate, p50, p99) = (ran.per_second(), cell(ran.p50), cell(ran.p99));
         println!("| {name} | {callers} | {rate:.0} | {p50} | {p99} | {processor:.1} | {wal:.0} |");

@@ -50,6 +50,15 @@ impl Projector {
         Self::of(pool, log, all_views().to_vec(), BATCH)
     }
 
+    /// A projector of the views of these names.
+    pub fn of_views(
+        pool: PgPool,
+        log: Arc<dyn EventStore>,
+        names: &[&str],
+    ) -> Result<Self, Error> {
+        Ok(Self::of(pool, log, checkpoint::named(names)?, BATCH))
+    }
+
     /// A projector of certain views that takes so many events at once.
     pub(crate) fn of(
         pool: PgPool,

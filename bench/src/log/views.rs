@@ -1,0 +1,70 @@
+//! Read models of a long log.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use eventstore::{EventStore, PgEventStore, Role};
+use projections::{Progress, Projector};
+use sqlx::PgPool;
+
+use crate::load::Ran;
+
+const CONNECTIONS: u32 = 6;
+const ALL: &[&str] = &[];
+
+/// Reads the log into decoded facts.
+pub(crate) async fn decode(url: &str) -> Result<Ran> {
+    let log = PgEventStore::new(eventstore::connect(url, Role::Worker, CONNECTIONS).await?);
+    let (began, mut at) = (Instant::now(), 0);
+    loop {
+        let rows = log.read(at, 2_000).await?;
+        let Some(last) = rows.last() else { break };
+        at = last.position;
+        for row in &rows {
+            eventstore::fact(row)?;
+        }
+    }
+    Ok(Ran::of(u64::try_from(at)?, began))
+}
+
+/// Brings a view that has seen nothing to the end of the log.
+pub(crate) async fn catch_up(url: &str, view: &str) -> Result<Ran> {
+    let pool = eventstore::connect(url, Role::Worker, CONNECTIONS).await?;
+    let log = Arc::new(PgEventStore::new(pool.clone()));
+    let head = log.head().await?;
+    let began = Instant::now();
+    Projector::of_views(pool, log, &[view])?.catch_up().await?;
+    Ok(Ran::of(u64::try_from(head)?, began))
+}
+
+/// Rebuilds all read models.
+pub(crate) async fn rebuild(url: &str) -> Result<Ran> {
+    let pool = PgPool::connect(url).await?;
+    let log = PgEventStore::new(pool.clone());
+    let head = log.head().await?;
+    let began = Instant::now();
+    projections::rebuild(&pool, &log, ALL, &|_: Progress| {}).await?;
+    let ran = Ran::of(u64::try_from(head)?, began);
+    eprintln!("rebuilt within {} MB of memory", most_memory()? / 1024);
+    Ok(ran)
+}
+
+/// Compares all read models with the log.
+pub(crate) async fn verify(url: &str) -> Result<Ran> {
+    let pool = PgPool::connect(url).await?;
+    let log = PgEventStore::new(pool.clone());
+    let head = log.head().await?;
+    let began = Instant::now();
+    let report = projections::verify(&pool, &log, ALL, &|_: Progress| {}).await?;
+    ensure!(report.is_identical(), "{report:?}");
+    Ok(Ran::of(u64::try_from(head)?, began))
+}
+
+/// The most memory this process ever had, in kibibytes.
+fn most_memory() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
