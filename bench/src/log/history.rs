@@ -65,9 +65,8 @@ impl History {
         server.stop().await?;
         ran?;
         let mut db = PgConnection::connect(url).await?;
-        let rows: Vec<Event> = sqlx::query_as("SELECT * FROM es.event ORDER BY position")
-            .fetch_all(&mut db)
-            .await?;
+        let rows: Vec<Event> =
+            sqlx::query_as("SELECT * FROM es.event ORDER BY position").fetch_all(&mut db).await?;
         let mine = rows.iter().filter(|row| row.is_of_a_run());
         let ids = mine.flat_map(|row| [row.stream, row.id, row.correlation]).collect();
         Ok(Self { rows, ids })

@@ -41,7 +41,7 @@ pub use reader::Reader;
 pub use replay::{Checked, ColumnDifference, Difference, Progress, Report, rebuild, verify};
 pub use runner::Projector;
 pub use sketch::Sketch;
-pub use storage::{Schema, Table};
+pub use storage::{Schema, Table, Tables};
 pub use view::{Projection, Seen, View, all_views};
 pub use work::partition;
 

@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::sleep;
 
 use crate::batch::{BATCH, Batch, Share, reason};
-use crate::storage::Schema;
+use crate::storage::{Schema, Tables};
 use crate::{Error, Projection, Seen, all_views, checkpoint};
 
 /// How long to wait when nothing is known to be new: what another worker left undone is found then.
@@ -51,11 +51,7 @@ impl Projector {
     }
 
     /// A projector of the views of these names.
-    pub fn of_views(
-        pool: PgPool,
-        log: Arc<dyn EventStore>,
-        names: &[&str],
-    ) -> Result<Self, Error> {
+    pub fn of_views(pool: PgPool, log: Arc<dyn EventStore>, names: &[&str]) -> Result<Self, Error> {
         Ok(Self::of(pool, log, checkpoint::named(names)?, BATCH))
     }
 
@@ -233,7 +229,7 @@ async fn write(
     }
     // What a crash takes away is folded again: rows and checkpoint go together.
     sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *db).await?;
-    apply(view, db, Schema::Live, &share.events).await?;
+    apply(view, &mut Tables::of(db, Schema::Live), &share.events).await?;
     checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
     Ok(true)
 }
@@ -241,14 +237,13 @@ async fn write(
 /// Has a view take in events; a panic in it is an error like others.
 pub(crate) async fn apply(
     view: &'static dyn Projection,
-    db: &mut PgConnection,
-    schema: Schema,
+    tables: &mut Tables<'_>,
     events: &[&Seen],
 ) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
     }
-    let applied = AssertUnwindSafe(view.apply(db, schema, events)).catch_unwind().await;
+    let applied = AssertUnwindSafe(view.apply(tables, events)).catch_unwind().await;
     applied.unwrap_or_else(|_| Err(sqlx::Error::Decode("the fold panicked".into())))
 }
 

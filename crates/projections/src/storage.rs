@@ -60,8 +60,44 @@ impl Table {
     }
 }
 
-/// The rows of these keys that exist.
-pub(crate) async fn fetch<'a, K, R>(
+/// The tables into which a fold goes. Folds read and write rows through it and in no other way, so
+/// that the same fold serves the live tables and those of a replay.
+#[derive(Debug)]
+pub struct Tables<'a> {
+    db: &'a mut PgConnection,
+    schema: Schema,
+}
+
+impl<'a> Tables<'a> {
+    /// The tables of a schema, in the transaction of a connection.
+    pub(crate) fn of(db: &'a mut PgConnection, schema: Schema) -> Self {
+        Self { db, schema }
+    }
+
+    /// The rows of these keys that exist.
+    pub(crate) async fn fetch<'k, K, R>(
+        &mut self,
+        table: &Table,
+        keys: impl Iterator<Item = &'k K>,
+    ) -> sqlx::Result<BTreeMap<K, R>>
+    where
+        K: Ord + Serialize + DeserializeOwned + 'k,
+        R: DeserializeOwned,
+    {
+        fetch(self.db, self.schema, table, keys).await
+    }
+
+    /// Writes every row, removing those that are `None`.
+    pub(crate) async fn save<K: Serialize, R: Serialize>(
+        &mut self,
+        table: &Table,
+        rows: BTreeMap<K, Option<R>>,
+    ) -> sqlx::Result<()> {
+        save(self.db, self.schema, table, rows).await
+    }
+}
+
+async fn fetch<'a, K, R>(
     db: &mut PgConnection,
     schema: Schema,
     table: &Table,
@@ -94,16 +130,15 @@ fn row<K: DeserializeOwned, R: DeserializeOwned>(
     Ok((key, row))
 }
 
-/// Writes every row, removing those that are `None`.
-pub(crate) async fn save<K: Serialize, R: Serialize>(
+async fn save<K: Serialize, R: Serialize>(
     db: &mut PgConnection,
     schema: Schema,
     table: &Table,
-    rows: &BTreeMap<K, Option<R>>,
+    rows: BTreeMap<K, Option<R>>,
 ) -> sqlx::Result<()> {
     let (mut kept, mut gone) = (vec![], vec![]);
     for (key, row) in rows {
-        let mut columns = table.named(key)?;
+        let mut columns = table.named(&key)?;
         let Some(row) = row else {
             gone.push(columns);
             continue;

@@ -16,10 +16,9 @@ use domain::invocation::{Invocation, Report};
 use domain::notification::Notification;
 use domain::{Aggregate, Fact, Timestamp, invocation, notification};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::storage::{self, Schema, Table};
+use crate::storage::{Table, Tables};
 use crate::values::{bigint, hour, key_text, micros, millis_between};
 use crate::{Projection, Seen, Sketch};
 
@@ -80,15 +79,9 @@ impl Projection for Usage {
         open_key(seen).is_some()
     }
 
-    async fn apply(
-        &self,
-        db: &mut PgConnection,
-        schema: Schema,
-        events: &[&Seen],
-    ) -> sqlx::Result<()> {
+    async fn apply(&self, tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
         let keys: Vec<OpenKey> = events.iter().filter_map(|seen| open_key(seen)).collect();
-        let fetched: BTreeMap<OpenKey, Open> =
-            storage::fetch(db, schema, &OPEN, keys.iter()).await?;
+        let fetched: BTreeMap<OpenKey, Open> = tables.fetch(&OPEN, keys.iter()).await?;
         let mut open: BTreeMap<OpenKey, Option<Open>> =
             keys.into_iter().map(|key| (key, None)).collect();
         open.extend(fetched.into_iter().map(|(key, row)| (key, Some(row))));
@@ -100,14 +93,13 @@ impl Projection for Usage {
                 added.entry(key).or_default().add(&sums);
             }
         }
-        let before: BTreeMap<HourKey, Sums> =
-            storage::fetch(db, schema, &HOURLY, added.keys()).await?;
+        let before: BTreeMap<HourKey, Sums> = tables.fetch(&HOURLY, added.keys()).await?;
         for (key, sums) in before {
             added.entry(key).or_default().add(&sums);
         }
         let hours = added.into_iter().map(|(key, sums)| (key, Some(sums))).collect();
-        storage::save(db, schema, &OPEN, &open).await?;
-        storage::save(db, schema, &HOURLY, &hours).await
+        tables.save(&OPEN, open).await?;
+        tables.save(&HOURLY, hours).await
     }
 }
 

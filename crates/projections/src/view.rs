@@ -7,10 +7,9 @@ use domain::Fact;
 use eventstore::{Metadata, Position, Recorded, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::storage::{self, Schema, Table};
+use crate::storage::{Table, Tables};
 use crate::{
     agents, api_keys, executions, integration_logs, integrations, invocations, notifications,
     prompts, tasks, templates, usage, work, workflows,
@@ -90,12 +89,7 @@ pub trait Projection: Send + Sync {
     fn concerns(&self, seen: &Seen) -> bool;
 
     /// Takes in events that come next, in order, in the caller's transaction.
-    async fn apply(
-        &self,
-        db: &mut PgConnection,
-        schema: Schema,
-        events: &[&Seen],
-    ) -> sqlx::Result<()>;
+    async fn apply(&self, tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()>;
 }
 
 #[async_trait]
@@ -116,12 +110,7 @@ impl<V: View> Projection for V {
         !V::keys(seen).is_empty()
     }
 
-    async fn apply(
-        &self,
-        db: &mut PgConnection,
-        schema: Schema,
-        events: &[&Seen],
-    ) -> sqlx::Result<()> {
+    async fn apply(&self, tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
         let mut by_key = BTreeMap::<V::Key, Vec<&Seen>>::new();
         for &seen in events {
             // The same row more than once is the same row.
@@ -129,7 +118,7 @@ impl<V: View> Projection for V {
                 by_key.entry(key).or_default().push(seen);
             }
         }
-        let mut rows = storage::fetch(db, schema, &V::TABLE, by_key.keys()).await?;
+        let mut rows = tables.fetch(&V::TABLE, by_key.keys()).await?;
         let mut folded = BTreeMap::new();
         for (key, news) in by_key {
             let mut row = rows.remove(&key);
@@ -138,7 +127,7 @@ impl<V: View> Projection for V {
             }
             folded.insert(key, row);
         }
-        storage::save(db, schema, &V::TABLE, &folded).await
+        tables.save(&V::TABLE, folded).await
     }
 }
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use super::{Positions, Progress, position_in};
 use crate::batch::{BATCH, Batch};
-use crate::storage::Schema;
+use crate::storage::{Schema, Tables};
 use crate::{Error, Projection, runner};
 
 /// Empty copies of some views' tables, being filled.
@@ -88,7 +88,8 @@ pub(super) async fn fold(
                 continue;
             }
             let share = batch.share(one.view, one.at, upto);
-            runner::apply(one.view, db, Schema::Replay, &share.events).await?;
+            let mut tables = Tables::of(db, Schema::Replay);
+            runner::apply(one.view, &mut tables, &share.events).await?;
             one.at = share.upto;
             if let Some(reason) = share.stop {
                 return Err(Error::Stuck { view: one.view.name(), after: one.at, reason });
