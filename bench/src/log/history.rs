@@ -121,28 +121,9 @@ impl History {
             id: new(row.id),
             correlation: new(row.correlation),
             causation: new(row.causation),
-            body: self.body(&row.body, &new),
+            body: body(&row.body, &new),
             ..row.clone()
         }
-    }
-
-    /// A body with every id in it replaced that is one of those.
-    fn body(&self, body: &[u8], new: &impl Fn(Uuid) -> Uuid) -> Vec<u8> {
-        let mut body = body.to_vec();
-        let mut at = 0;
-        while at + 36 <= body.len() {
-            if body[at + 8] != b'-' || body[at + 13] != b'-' {
-                at += 1;
-                continue;
-            }
-            let Ok(id) = Uuid::try_parse_ascii(&body[at..at + 36]) else {
-                at += 1;
-                continue;
-            };
-            new(id).hyphenated().encode_lower(&mut body[at..at + 36]);
-            at += 36;
-        }
-        body
     }
 }
 
@@ -150,6 +131,25 @@ impl Event {
     fn is_of_a_run(&self) -> bool {
         OF_A_RUN.contains(&self.category.as_str())
     }
+}
+
+/// A body with every id in it replaced that is one of those.
+fn body(body: &[u8], new: &impl Fn(Uuid) -> Uuid) -> Vec<u8> {
+    let mut body = body.to_vec();
+    let mut at = 0;
+    while at + 36 <= body.len() {
+        if body[at + 8] != b'-' || body[at + 13] != b'-' {
+            at += 1;
+            continue;
+        }
+        let Ok(id) = Uuid::try_parse_ascii(&body[at..at + 36]) else {
+            at += 1;
+            continue;
+        };
+        new(id).hyphenated().encode_lower(&mut body[at..at + 36]);
+        at += 36;
+    }
+    body
 }
 
 /// Another id for each number; itself for 0.

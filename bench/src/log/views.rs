@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use eventstore::{EventStore, PgEventStore, Role};
-use projections::{Progress, Projector};
+use projections::{Course, Projector};
 use sqlx::PgPool;
 
 use crate::load::Ran;
 
 const CONNECTIONS: u32 = 6;
 const ALL: &[&str] = &[];
+const COURSE: Course<'static> = Course { build: "this one", rate: None, progress: &|_| {} };
 
 /// Reads the log into decoded facts.
 pub(crate) async fn decode(url: &str) -> Result<Ran> {
@@ -42,10 +43,10 @@ pub(crate) async fn catch_up(url: &str, view: &str) -> Result<Ran> {
 /// Rebuilds all read models.
 pub(crate) async fn rebuild(url: &str) -> Result<Ran> {
     let pool = PgPool::connect(url).await?;
-    let log = PgEventStore::new(pool.clone());
+    let log = Arc::new(PgEventStore::new(pool.clone()));
     let head = log.head().await?;
     let began = Instant::now();
-    projections::rebuild(&pool, &log, ALL, &|_: Progress| {}).await?;
+    projections::rebuild(&pool, log, ALL, &COURSE).await?;
     let ran = Ran::of(u64::try_from(head)?, began);
     eprintln!("rebuilt within {} MB of memory", most_memory()? / 1024);
     Ok(ran)
@@ -54,10 +55,10 @@ pub(crate) async fn rebuild(url: &str) -> Result<Ran> {
 /// Compares all read models with the log.
 pub(crate) async fn verify(url: &str) -> Result<Ran> {
     let pool = PgPool::connect(url).await?;
-    let log = PgEventStore::new(pool.clone());
+    let log = Arc::new(PgEventStore::new(pool.clone()));
     let head = log.head().await?;
     let began = Instant::now();
-    let report = projections::verify(&pool, &log, ALL, &|_: Progress| {}).await?;
+    let report = projections::verify(&pool, log, ALL, &COURSE).await?;
     ensure!(report.is_identical(), "{report:?}");
     Ok(Ran::of(u64::try_from(head)?, began))
 }

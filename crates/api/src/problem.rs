@@ -200,6 +200,8 @@ impl From<projections::Error> for Problem {
             projections::Error::Log(error) => error.into(),
             projections::Error::UnknownView(_)
             | projections::Error::Busy
+            | projections::Error::Locked
+            | projections::Error::NothingKept
             | projections::Error::Stuck { .. } => Self::internal(&error),
         }
     }

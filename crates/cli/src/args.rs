@@ -1,7 +1,10 @@
 //! The command line.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
@@ -206,15 +209,56 @@ pub(crate) struct Which {
 
 /// Rebuilds read models.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").multiple(false))]
 pub(crate) struct Replay {
     /// Rebuild beside the live ones and compare; change nothing
-    #[arg(long)]
+    #[arg(long, group = "what")]
     pub(crate) verify: bool,
-    /// Only this one
+    /// Put the tables that the last rebuild replaced in place again
+    #[arg(long, group = "what")]
+    pub(crate) rollback: bool,
+    /// Make read models as they were then, in the schema `as_of`: a position, or a time (RFC 3339)
+    #[arg(long, group = "what", value_name = "POSITION|TIME")]
+    pub(crate) until: Option<Until>,
+    /// Remove what is kept for --rollback, what --until made, and a rebuild that did not end
+    #[arg(long, group = "what", conflicts_with_all = ["projection", "rate"])]
+    pub(crate) discard: bool,
+    /// Only this one; may be given more than once
     #[arg(long, value_name = "NAME")]
-    pub(crate) projection: Option<String>,
+    pub(crate) projection: Vec<String>,
+    /// At most so many events a second
+    #[arg(long, value_name = "EVENTS")]
+    pub(crate) rate: Option<NonZeroU32>,
     #[command(flatten)]
     pub(crate) database: Database,
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// This one.
+    Position(i64),
+    /// The one that had been reached then.
+    Time(DateTime<Utc>),
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(position) = text.parse() {
+            let is_one = position >= 0;
+            return if is_one {
+                Ok(Self::Position(position))
+            } else {
+                Err("a position is not negative".to_owned())
+            };
+        }
+        let time = DateTime::parse_from_rfc3339(text);
+        let time =
+            time.map_err(|_| "neither a position nor a time such as 2026-11-23T12:00:00Z")?;
+        Ok(Self::Time(time.to_utc()))
+    }
 }
 
 /// Commands on the audit trail.

@@ -20,6 +20,7 @@ mod plans;
 mod port;
 mod postgres;
 pub mod tlog;
+mod when;
 
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;
@@ -35,3 +36,4 @@ pub use port::{
     Recorded, Reply, StreamAppend, StreamId, Version,
 };
 pub use postgres::PgEventStore;
+pub use when::position_at;

@@ -15,6 +15,8 @@ pub(crate) struct Batch {
     pub(crate) after: Position,
     /// The position of the last.
     pub(crate) last: Position,
+    /// How many bytes the bodies have.
+    pub(crate) bytes: usize,
     seen: Vec<Seen>,
     broken: Vec<Broken>,
 }
@@ -47,6 +49,7 @@ impl Batch {
     ) -> Result<Option<Self>, Error> {
         let rows = log.read(after, limit).await?;
         let Some(last) = rows.last().map(|row| row.position) else { return Ok(None) };
+        let bytes = rows.iter().map(|row| row.body.get().len()).sum();
         let (mut seen, mut broken) = (Vec::with_capacity(rows.len()), vec![]);
         for row in rows {
             match Seen::of(&row) {
@@ -58,7 +61,17 @@ impl Batch {
                 }),
             }
         }
-        Ok(Some(Self { after, last, seen, broken }))
+        Ok(Some(Self { after, last, bytes, seen, broken }))
+    }
+
+    /// How many events it has.
+    pub(crate) fn len(&self) -> usize {
+        self.seen.len() + self.broken.len()
+    }
+
+    /// How many bytes a body has, on average.
+    pub(crate) fn bytes_an_event(&self) -> usize {
+        self.bytes / self.len().max(1)
     }
 
     /// What of it is for `view`, after a position and up to another.

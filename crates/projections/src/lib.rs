@@ -38,7 +38,10 @@ pub mod workflows;
 pub use checkpoint::{Lag, lag, position_of, unpark, wait_for};
 pub use page::{Cursor, MalformedCursor, Page, Paging};
 pub use reader::Reader;
-pub use replay::{Checked, ColumnDifference, Difference, Progress, Report, rebuild, verify};
+pub use replay::{
+    Checked, ColumnDifference, Course, Difference, Progress, Report, as_of, discard, rebuild,
+    roll_back, verify,
+};
 pub use runner::Projector;
 pub use sketch::Sketch;
 pub use storage::{Schema, Table, Tables};
@@ -60,6 +63,12 @@ pub enum Error {
     /// Somebody else verifies or rebuilds at this moment.
     #[error("read models are being verified or rebuilt by somebody else")]
     Busy,
+    /// Readers keep the tables locked.
+    #[error("the tables are in use: their readers left no moment to exchange them")]
+    Locked,
+    /// There is nothing to go back to.
+    #[error("no tables of an earlier rebuild are kept")]
+    NothingKept,
     /// An event stands in the way of a view.
     #[error("view `{view}` cannot go past position {after}: {reason}")]
     Stuck {

@@ -4,6 +4,12 @@ use domain::{Id, Tenant};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+/// The lock comes before the snapshot: a rebuild that exchanges the tables waits for the look to
+/// end, or the look for it. A look from before the exchange would find the new tables as they were
+/// then: half full.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    LOCK TABLE rm.projection IN ACCESS SHARE MODE";
+
 /// A look at the read models as they were at one moment, at one tenant's rows only.
 ///
 /// Row-level security keeps all other rows away, whatever a query says. Dropping it ends the look.
@@ -16,8 +22,7 @@ pub struct Reader {
 impl Reader {
     /// Begins a look for `tenant`, through a pool of [`eventstore::Role::Query`].
     pub async fn begin(pool: &PgPool, tenant: Id<Tenant>) -> sqlx::Result<Self> {
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut tx = pool.begin_with(begin).await?;
+        let mut tx = pool.begin_with(BEGIN).await?;
         sqlx::query("SELECT set_config('everstep.tenant', $1, true)")
             .bind(tenant.as_uuid().to_string())
             .execute(&mut *tx)

@@ -1,55 +1,132 @@
 //! `replay`: makes read models anew from the log, or proves that they are what it says.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use eventstore::PgEventStore;
+use eventstore::{EventStore, PgEventStore, Position, position_at};
 use indicatif::{ProgressBar, ProgressStyle};
-use projections::{Checked, Error, Progress, Report};
+use projections::{Checked, Course, Error, Progress, Report};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use super::Context;
-use crate::args::Replay;
+use crate::args::{Replay, Until};
 use crate::failure::{Failure, count};
 use crate::output::table;
 
-/// How many connections a replay uses: one to fold into, one to read the log from.
-const CONNECTIONS: u32 = 3;
+/// How many connections a replay uses: one to fold into, others to read the log from.
+const CONNECTIONS: u32 = 4;
 
-/// Rebuilds all read models or one, or compares them with a replay of the log.
+/// Rebuilds all read models or some, compares them with a replay of the log, or goes back.
 pub(crate) async fn replay(context: &Context, what: &Replay) -> Result<(), Failure> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
     let pool =
         pool.connect(&context.database_url()?).await.context("connecting to the database")?;
-    let log = PgEventStore::new(pool.clone());
-    let names: Vec<&String> = what.projection.iter().collect();
+    let log: Arc<dyn EventStore> = Arc::new(PgEventStore::new(pool.clone()));
+    if what.discard {
+        projections::discard(&pool).await.map_err(failure)?;
+        return context
+            .output
+            .show(&json!({"discarded": true}), || "nothing of a replay is kept".to_owned());
+    }
     let bar = bar(context);
     let progress = |Progress { done, total }: Progress| {
+        if bar.length() != Some(0) && bar.position() == 0 {
+            // What an earlier run has done says nothing about the time that is left.
+            bar.reset_eta();
+        }
         bar.set_length(u64::try_from(total).unwrap_or_default());
         bar.set_position(u64::try_from(done).unwrap_or_default());
     };
-    if what.verify {
-        let report = projections::verify(&pool, &log, &names, &progress).await;
-        bar.finish_and_clear();
-        return judge(context, &report.map_err(failure)?);
-    }
-    let rebuilt = projections::rebuild(&pool, &log, &names, &progress).await;
+    let build = build()?;
+    let course = Course { build: &build, rate: what.rate, progress: &progress };
+    let done = run(&pool, &log, what, &course).await;
     bar.finish_and_clear();
-    rebuilt.map_err(failure)?;
-    let which = what.projection.as_deref().unwrap_or("all");
-    context.output.show(&json!({"rebuilt": which}), || match &what.projection {
-        Some(name) => format!("{name} is rebuilt"),
-        None => "all read models are rebuilt".to_owned(),
-    })
+    done?.show(context, what)
+}
+
+/// What a replay came to.
+enum Done {
+    Verified(Report),
+    Rebuilt(Position),
+    RolledBack(Position),
+    AsOf(Position),
+}
+
+async fn run(
+    pool: &PgPool,
+    log: &Arc<dyn EventStore>,
+    what: &Replay,
+    course: &Course<'_>,
+) -> Result<Done, Failure> {
+    let (log, names) = (log.clone(), &what.projection);
+    let done = if what.verify {
+        projections::verify(pool, log, names, course).await.map(Done::Verified)
+    } else if what.rollback {
+        projections::roll_back(pool, log, names, course).await.map(Done::RolledBack)
+    } else if let Some(until) = what.until {
+        let until = position(&*log, until).await?;
+        projections::as_of(pool, log, names, until, course).await.map(|()| Done::AsOf(until))
+    } else {
+        projections::rebuild(pool, log, names, course).await.map(Done::Rebuilt)
+    };
+    done.map_err(failure)
+}
+
+async fn position(log: &dyn EventStore, until: Until) -> Result<Position, Failure> {
+    let head = log.head().await.context("reading the log")?;
+    match until {
+        Until::Position(position) if position > head => {
+            Err(Failure::Usage(format!("the log ends at position {head}")))
+        }
+        Until::Position(position) => Ok(position),
+        Until::Time(time) => Ok(position_at(log, time).await.context("reading the log")?),
+    }
+}
+
+/// What tells this build from every other: the digest of the program.
+fn build() -> Result<String, Failure> {
+    let program: PathBuf = std::env::current_exe().context("finding the program")?;
+    let bytes = std::fs::read(&program).with_context(|| program.display().to_string())?;
+    Ok(hex::encode(Sha256::digest(bytes)))
 }
 
 fn failure(error: Error) -> Failure {
     match error {
         Error::UnknownView(_) => Failure::Usage(error.to_string()),
-        Error::Busy => Failure::Conflict(error.to_string()),
+        Error::NothingKept => Failure::NotFound(error.to_string()),
+        Error::Busy | Error::Locked => Failure::Conflict(error.to_string()),
         Error::Log(_) | Error::Database(_) | Error::Stuck { .. } => {
             Failure::Other(anyhow::Error::new(error).context("replaying the log"))
+        }
+    }
+}
+
+impl Done {
+    fn show(&self, context: &Context, what: &Replay) -> Result<(), Failure> {
+        let names = if what.projection.is_empty() {
+            "all read models".to_owned()
+        } else {
+            what.projection.join(", ")
+        };
+        let result = |verb: &str, position: &Position| json!({"result": verb, "projections": what.projection, "position": position});
+        match self {
+            Self::Verified(report) => judge(context, report),
+            Self::Rebuilt(position) => context.output.show(&result("rebuilt", position), || {
+                format!("{names}: rebuilt, up to position {position}")
+            }),
+            Self::RolledBack(position) => {
+                context.output.show(&result("rolled_back", position), || {
+                    format!("{names}: rolled back, and brought up to position {position}")
+                })
+            }
+            Self::AsOf(position) => context.output.show(&result("as_of", position), || {
+                format!("{names}: as of position {position}, in the schema as_of")
+            }),
         }
     }
 }
@@ -94,7 +171,8 @@ fn bar(context: &Context) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {eta} left") {
+    let style = "{bar:40} {pos}/{len} events, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
     bar

@@ -6,7 +6,7 @@ use domain::scenario::NOON;
 use uuid::Uuid;
 
 use super::{append, meta, one, part, stream, tenant, things};
-use crate::{Append, EventStore, Expected, Metadata, StreamId};
+use crate::{Append, EventStore, Expected, Metadata, StreamId, position_at};
 
 pub(super) async fn check(store: &dyn EventStore) {
     what_is_stored_is_read(store).await;
@@ -14,6 +14,7 @@ pub(super) async fn check(store: &dyn EventStore) {
     the_log_is_read_in_exact_pages(store).await;
     another_tenants_stream_is_not_there(store).await;
     the_watch_tells_what_was_appended(store).await;
+    a_time_is_a_position(store).await;
 }
 
 pub(super) async fn an_empty_log_is_empty(store: &dyn EventStore) {
@@ -97,4 +98,22 @@ async fn the_watch_tells_what_was_appended(store: &dyn EventStore) {
     assert_eq!(*early.wait_for(|head| *head >= position).await.expect("lives"), position);
     let late = store.watch();
     assert_eq!(*late.borrow(), position, "own appends are known at once");
+}
+
+async fn a_time_is_a_position(store: &dyn EventStore) {
+    let before = store.head().await.expect("head");
+    // Later than all that other checks have appended.
+    let later = |hours| NOON + TimeDelta::days(400) + TimeDelta::hours(hours);
+    let s = stream(tenant(26), 1);
+    for (version, hours) in [(0, 1), (1, 2), (2, 2), (3, 5)] {
+        let meta = Metadata { at: later(hours), ..meta(s.tenant) };
+        let append = one(s, Expected::At(version), [100 + u128::from(hours.unsigned_abs())]);
+        store.append(Append { meta, ..append }).await.expect("appends");
+    }
+    for (hours, reached) in [(0, 0), (1, 1), (2, 3), (4, 3), (5, 4), (9, 4)] {
+        let found = position_at(store, later(hours)).await.expect("finds");
+        assert_eq!(found - before, reached, "at {hours} o'clock");
+    }
+    let long_ago = position_at(store, NOON - TimeDelta::days(9)).await.expect("finds");
+    assert_eq!(long_ago, 0);
 }

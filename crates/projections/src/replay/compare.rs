@@ -65,7 +65,7 @@ pub(super) async fn first_difference(
     db: &mut PgConnection,
     table: &Table,
 ) -> sqlx::Result<Option<Difference>> {
-    let (live, new) = (Schema::Live.name(), Schema::Replay.name());
+    let (live, new) = (Schema::Live.name(), Schema::Verify.name());
     let (name, key) = (table.name, table.key_list());
     let sql = format!(
         "SELECT to_jsonb(l)::text, to_jsonb(r)::text

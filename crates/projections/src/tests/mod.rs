@@ -5,4 +5,5 @@ mod history;
 mod replaying;
 mod running;
 mod story;
+mod switching;
 mod tenants;

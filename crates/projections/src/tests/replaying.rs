@@ -5,14 +5,16 @@ use std::sync::Mutex;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use super::story::{Story, bytes, standing, wipe};
-use crate::{Error, Progress, Report, all_views, rebuild, verify};
+use crate::{Course, Error, Progress, Report, all_views, rebuild, verify};
 
 const ALL: &[&str] = &[];
 
-fn quietly(_: Progress) {}
+fn course() -> Course<'static> {
+    Course { build: "this one", rate: None, progress: &|_| {} }
+}
 
 async fn check(pool: &PgPool, story: &Story) -> Report {
-    verify(pool, &*story.log, ALL, &quietly).await.expect("verifies")
+    verify(pool, story.log.clone(), ALL, &course()).await.expect("verifies")
 }
 
 async fn run(pool: &PgPool, sql: &str) {
@@ -34,7 +36,8 @@ async fn live_views_are_what_the_log_says(pool: PgPool) {
     let story = told(&pool).await;
     let seen = Mutex::new(vec![]);
     let progress = |progress: Progress| seen.lock().expect("nobody panics").push(progress);
-    let report = verify(&pool, &*story.log, ALL, &progress).await.expect("verifies");
+    let course = Course { progress: &progress, ..course() };
+    let report = verify(&pool, story.log.clone(), ALL, &course).await.expect("verifies");
     assert!(report.is_identical(), "{report:?}");
     assert_eq!(report.views.len(), all_views().len());
     let head = story.log.head().await.expect("head");
@@ -44,7 +47,7 @@ async fn live_views_are_what_the_log_says(pool: PgPool) {
     }
     let last = seen.lock().expect("nobody panics").last().copied();
     assert_eq!(last, Some(Progress { done: head, total: head }));
-    let left: Option<String> = sqlx::query_scalar("SELECT to_regnamespace('rm_replay')::text")
+    let left: Option<String> = sqlx::query_scalar("SELECT to_regnamespace('rm_verify')::text")
         .fetch_one(&pool)
         .await
         .expect("reads");
@@ -114,7 +117,7 @@ async fn a_rebuild_after_losing_everything_gives_the_same_bytes(pool: PgPool) {
     let story = told(&pool).await;
     let before = bytes(&pool).await;
     wipe(&pool).await;
-    rebuild(&pool, &*story.log, ALL, &quietly).await.expect("rebuilds");
+    rebuild(&pool, story.log.clone(), ALL, &course()).await.expect("rebuilds");
     assert_eq!(bytes(&pool).await, before);
     let head = story.log.head().await.expect("head");
     assert!(standing(&pool).await.iter().all(|(_, at, error)| *at == head && error.is_none()));
@@ -128,7 +131,7 @@ async fn one_view_can_be_rebuilt_and_runs_again(pool: PgPool) {
     run(&pool, "UPDATE rm.prompts SET name = 'else'").await;
     run(&pool, "UPDATE rm.projection SET state = 'parked', error = 'x' WHERE name = 'agents'")
         .await;
-    rebuild(&pool, &*story.log, &["agents"], &quietly).await.expect("rebuilds");
+    rebuild(&pool, story.log.clone(), &["agents"], &course()).await.expect("rebuilds");
     let report = check(&pool, &story).await;
     let wrong: Vec<&str> = report
         .views
@@ -138,7 +141,7 @@ async fn one_view_can_be_rebuilt_and_runs_again(pool: PgPool) {
         .collect();
     assert_eq!(wrong, ["prompts"], "the one that was not named is left alone");
     assert!(standing(&pool).await.iter().all(|(.., error)| error.is_none()));
-    rebuild(&pool, &*story.log, &["prompts"], &quietly).await.expect("rebuilds");
+    rebuild(&pool, story.log.clone(), &["prompts"], &course()).await.expect("rebuilds");
     assert_eq!(bytes(&pool).await, before);
 }
 
@@ -148,13 +151,15 @@ async fn a_rebuild_that_meets_an_unreadable_event_changes_nothing(pool: PgPool) 
     let head = story.log.head().await.expect("head");
     let before = bytes(&pool).await;
     story.tell_raw("agent", "agent.revised", 1, "{}").await;
-    let stuck = rebuild(&pool, &*story.log, ALL, &quietly).await;
+    let stuck = rebuild(&pool, story.log.clone(), ALL, &course()).await;
     assert!(
         matches!(&stuck, Err(Error::Stuck { view: "agents", after, .. }) if *after == head),
         "{stuck:?}"
     );
     assert_eq!(bytes(&pool).await, before);
-    rebuild(&pool, &*story.log, &["prompts"], &quietly).await.expect("others can be rebuilt");
+    rebuild(&pool, story.log.clone(), &["prompts"], &course())
+        .await
+        .expect("others can be rebuilt");
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
@@ -166,12 +171,12 @@ async fn only_one_replay_runs_at_a_time(pool: PgPool) {
         .execute(&mut other)
         .await
         .expect("locks");
-    let busy = verify(&pool, &*story.log, ALL, &quietly).await;
+    let busy = verify(&pool, story.log.clone(), ALL, &course()).await;
     assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
     other.close().await.expect("closes");
     // What a replay that was killed leaves behind is no obstacle.
     sqlx::query("CREATE SCHEMA rm_replay").execute(&pool).await.expect("creates");
     assert!(check(&pool, &story).await.is_identical());
-    let unknown = verify(&pool, &*story.log, &["nonsense"], &quietly).await;
+    let unknown = verify(&pool, story.log.clone(), &["nonsense"], &course()).await;
     assert!(matches!(unknown, Err(Error::UnknownView(_))), "{unknown:?}");
 }

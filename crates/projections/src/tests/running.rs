@@ -17,7 +17,8 @@ use uuid::Uuid;
 use super::story::{Story, bytes, golden, id, standing, wipe};
 use crate::batch::BATCH;
 use crate::{
-    Error, Projection, Projector, Seen, Table, View, all_views, position_of, unpark, wait_for,
+    Course, Error, Projection, Projector, Seen, Table, View, all_views, position_of, rebuild,
+    unpark, wait_for,
 };
 
 /// A view that can be hurt: its table refuses the name `poison`, its fold the name `panic`.
@@ -191,6 +192,9 @@ async fn any_history_is_folded_to_the_same_bytes_in_batches_of_any_size(pool: Pg
         wipe(&pool).await;
         story.fold_in(&pool, batch).await;
         assert_eq!(bytes(&pool).await, once, "in batches of {batch}: {history:?}");
+        let course = Course { build: "this one", rate: None, progress: &|_| {} };
+        rebuild(&pool, story.log.clone(), &[""; 0], &course).await.expect("rebuilds");
+        assert_eq!(bytes(&pool).await, once, "rebuilt: {history:?}");
     }
 }
 

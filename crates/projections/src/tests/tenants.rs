@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
 use super::story::{Story, tenant};
-use crate::{Paging, Projector, Reader, agents, all_views, executions, verify};
+use crate::{Course, Paging, Projector, Reader, agents, all_views, executions, verify};
 
 async fn as_role(role: Role, options: &PgConnectOptions) -> PgPool {
     connect(options.to_url_lossy().as_str(), role, 3).await.expect("connects")
@@ -131,6 +131,7 @@ async fn an_owner_who_is_no_superuser_can_replay(
          GRANT CREATE ON DATABASE \"{name}\" TO {role};
          DO $$ DECLARE t text; BEGIN
              ALTER SCHEMA rm OWNER TO {role};
+             ALTER FUNCTION rm.protect OWNER TO {role};
              FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'rm' LOOP
                  EXECUTE format('ALTER TABLE rm.%I OWNER TO {role}', t);
              END LOOP;
@@ -147,10 +148,11 @@ async fn an_owner_who_is_no_superuser_can_replay(
         .connect_with(options)
         .await
         .expect("connects");
-    let report = verify(&owner, &*story.log, &[""; 0], &|_| {}).await.expect("verifies");
+    let course = Course { build: "this one", rate: None, progress: &|_| {} };
+    let report = verify(&owner, story.log.clone(), &[""; 0], &course).await.expect("verifies");
     assert!(report.is_identical(), "{report:?}");
     assert!(report.views.iter().all(|view| view.rows > 0), "{report:?}");
-    crate::rebuild(&owner, &*story.log, &[""; 0], &|_| {}).await.expect("rebuilds");
+    crate::rebuild(&owner, story.log.clone(), &[""; 0], &course).await.expect("rebuilds");
     owner.close().await;
     let take = format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}");
     sqlx::raw_sql(AssertSqlSafe(take)).execute(&superuser).await.expect("takes");

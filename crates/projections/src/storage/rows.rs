@@ -1,0 +1,89 @@
+//! Statements on rows of any table.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::{Schema, Table, broken, list};
+
+/// The rows of these keys that exist.
+pub(super) async fn fetch<'a, K, R>(
+    db: &mut PgConnection,
+    schema: Schema,
+    table: &Table,
+    keys: impl Iterator<Item = &'a K>,
+) -> sqlx::Result<BTreeMap<K, R>>
+where
+    K: Ord + Serialize + DeserializeOwned + 'a,
+    R: DeserializeOwned,
+{
+    let keys = keys.map(|key| table.named(key)).collect::<sqlx::Result<Vec<_>>>()?;
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (schema, name, same_key) = (schema.name(), table.name, table.same_key());
+    let sql = format!(
+        "SELECT to_jsonb(t)::text
+         FROM {schema}.{name} t
+         JOIN jsonb_populate_recordset(NULL::{schema}.{name}, $1) k ON {same_key}"
+    );
+    let rows: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(Json(keys)).fetch_all(db).await?;
+    rows.iter().map(|text| row(table, text)).collect()
+}
+
+fn row<K: DeserializeOwned, R: DeserializeOwned>(
+    table: &Table,
+    text: &str,
+) -> sqlx::Result<(K, R)> {
+    let mut columns: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
+    let parts = table.key.iter().map(|column| columns.remove(*column).unwrap_or_default());
+    let key = serde_json::from_value(Value::Array(parts.collect())).map_err(broken)?;
+    let row = serde_json::from_value(Value::Object(columns)).map_err(broken)?;
+    Ok((key, row))
+}
+
+/// Writes rows, whether or not they are there.
+pub(super) async fn upsert(
+    db: &mut PgConnection,
+    schema: Schema,
+    table: &Table,
+    rows: Vec<Map<String, Value>>,
+) -> sqlx::Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let columns: Vec<&str> = first.keys().map(String::as_str).collect();
+    let set = columns.iter().filter(|column| !table.key.contains(*column));
+    let set = set.map(|column| format!(r#""{column}" = excluded."{column}""#));
+    let set = set.collect::<Vec<_>>().join(", ");
+    let (schema, name, key) = (schema.name(), table.name, table.key_list());
+    let columns = list(columns.iter().copied());
+    let sql = format!(
+        "INSERT INTO {schema}.{name} ({columns})
+         SELECT {columns} FROM jsonb_populate_recordset(NULL::{schema}.{name}, $1)
+         ON CONFLICT ({key}) DO UPDATE SET {set}"
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(Json(rows)).execute(db).await.map(drop)
+}
+
+/// Removes rows.
+pub(super) async fn delete(
+    db: &mut PgConnection,
+    schema: Schema,
+    table: &Table,
+    keys: Vec<Map<String, Value>>,
+) -> sqlx::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (schema, name, same_key) = (schema.name(), table.name, table.same_key());
+    let sql = format!(
+        "DELETE FROM {schema}.{name} t
+         USING jsonb_populate_recordset(NULL::{schema}.{name}, $1) k
+         WHERE {same_key}"
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(Json(keys)).execute(db).await.map(drop)
+}
