@@ -39,7 +39,7 @@ const LAYERS: &[Layer] = &[
         &["axum", "nix", "rand", "reqwest", "rustls", "sqlx", "tokio"],
     ),
     ("testkit", &[], &["axum", "nix", "reqwest", "rustls", "tokio"]),
-    ("bench", &["domain", "eventstore", "testkit"], &["rand", "sqlx", "tokio"]),
+    ("bench", &["domain", "eventstore", "projections", "testkit"], &["rand", "sqlx", "tokio"]),
     ("tests", &[], &[]),
 ];
 

@@ -137,6 +137,73 @@ async fn wiped_read_models_come_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn read_models_say_how_far_behind_they_are_and_why() {
+    let world = World::start().await;
+    let api = world.api();
+    mixed_run(&api).await;
+    let items = api.items("/projections").await;
+    assert!(items.iter().all(|item| item["events_behind"] == 0), "{items:?}");
+    assert!(items.iter().all(|item| item["seconds_left"] == 0.0), "{items:?}");
+
+    let pool = world.pool().await;
+    let stop = "UPDATE rm.projection SET state = 'parked', error = 'event 9: a reason',
+                    position = position - 2 WHERE name = 'executions'";
+    sqlx::query(stop).execute(&pool).await.expect("parked");
+    let items = api.items("/projections").await;
+    let parked = items.iter().find(|item| item["name"] == "executions").expect("it is listed");
+    assert_eq!((&parked["state"], &parked["events_behind"]), (&json!("parked"), &json!(2)));
+    assert!(parked["seconds_behind"].as_f64() > Some(0.0), "{parked}");
+    assert_eq!(parked["seconds_left"], Value::Null);
+    assert_eq!(parked["error"], Value::Null, "which may be about another tenant's event");
+
+    let listed = world.run(&["projection", "list"]).await;
+    assert_eq!(listed.code, 0, "{listed:?}");
+    assert!(listed.out.contains("executions is parked: event 9: a reason"), "{listed:?}");
+    assert_eq!(world.run(&["projection", "retry", "executions"]).await.code, 0);
+    assert_eq!(world.run(&["projection", "retry", "no-such-view"]).await.code, 3);
+    api.until("/projections", |page| {
+        page["items"].as_array().is_some_and(|items| {
+            items.iter().all(|item| item["events_behind"] == 0 && item["state"] == "running")
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rebuild_can_be_taken_back_and_the_past_looked_at() {
+    let world = World::start().await;
+    let api = world.api();
+    mixed_run(&api).await;
+    let pool = world.pool().await;
+    assert_eq!(world.run(&["replay", "--rollback"]).await.code, 3, "there is nothing yet");
+    let before = rows(&pool).await;
+    let now =
+        r#"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
+    let until: String = sqlx::query_scalar(now).fetch_one(&pool).await.expect("the time");
+    assert_eq!(world.run(&["replay"]).await.code, 0);
+    let rolled_back = world.run(&["replay", "--rollback"]).await;
+    assert_eq!(rolled_back.code, 0, "{rolled_back:?}");
+    assert_eq!(rows(&pool).await, before);
+
+    let echo = api.items("/workflows?name=echo").await[0]["id"].as_str().expect("id").to_owned();
+    api.run(&echo, &json!(1)).await;
+    let as_of = world.run(&["replay", "--until", &until, "--projection", "executions"]).await;
+    assert_eq!(as_of.code, 0, "{as_of:?}");
+    let sql = "SELECT t::text FROM as_of.executions t ORDER BY 1";
+    let shown: Vec<String> = sqlx::query_scalar(sql).fetch_all(&pool).await.expect("the rows");
+    assert_eq!(shown, before["executions"]);
+    let too_far = world.run(&["replay", "--until", "999999999"]).await;
+    assert_eq!(too_far.code, 2, "{too_far:?}");
+    assert!(too_far.err.contains("the log ends at"), "{too_far:?}");
+    assert_eq!(world.run(&["replay", "--discard"]).await.code, 0);
+    let left: Vec<String> = sqlx::query_scalar("SELECT nspname::text FROM pg_namespace")
+        .fetch_all(&pool)
+        .await
+        .expect("the schemas");
+    assert!(!left.iter().any(|name| name == "as_of" || name == "rm_old"), "{left:?}");
+}
+
+#[tokio::test]
 async fn without_a_tenant_a_query_sees_nothing_and_with_one_only_its_own() {
     let world = World::start().await;
     mixed_run(&world.api()).await;

@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Executions: runs of workflows
     #[command(subcommand)]
     Execution(Execution),
+    /// Read models: how far they have come
+    #[command(subcommand)]
+    Projection(Projection),
     /// Rebuild read models from the log
     Replay(Replay),
     /// The log as an audit trail
@@ -205,6 +208,34 @@ pub(crate) struct Which {
     /// Its workflow (id, `namespace/name`, or name), if known: saves looking for it
     #[arg(long)]
     pub(crate) workflow: Option<String>,
+}
+
+/// Commands on read models.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Projection {
+    /// List read models, and how far each is behind the log
+    List {
+        /// Show the list every second
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Have a parked one try again
+    Retry {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+impl Projection {
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::List { database, .. } | Self::Retry { database, .. } => database,
+        }
+    }
 }
 
 /// Rebuilds read models.

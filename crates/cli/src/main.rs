@@ -84,6 +84,7 @@ async fn carry_out(
         Command::Check(_) => commands::check(context).await,
         Command::Workflow(command) => commands::workflow(context, command).await,
         Command::Execution(command) => commands::execution(context, command).await,
+        Command::Projection(command) => commands::projection(context, &command).await,
         Command::Replay(what) => commands::replay(context, &what).await,
         Command::Audit(command) => commands::audit(context, command).await,
         Command::Openapi => commands::openapi(),
@@ -109,6 +110,7 @@ fn surroundings(cli: &Cli) -> Result<Context, Failure> {
         Command::Work(Database { database_url })
         | Command::Migrate(Database { database_url })
         | Command::Check(Database { database_url }) => (None, database_url.clone()),
+        Command::Projection(projection) => (None, projection.database().database_url.clone()),
         Command::Replay(replay) => (None, replay.database.database_url.clone()),
         Command::Audit(audit) => (None, audit.database().database_url.clone()),
         Command::Workflow(_)

@@ -1,9 +1,9 @@
 //! How far views have come, and waiting for them.
 
-use chrono::{DateTime, Utc};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use eventstore::Position;
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, PgPool};
@@ -16,25 +16,80 @@ use crate::{Error, Projection, all_views};
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 /// How far a view has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
-#[schema(as = ProjectionLag)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Projection)]
 pub struct Lag {
     /// The view.
     pub name: String,
-    /// The last position it took in.
-    pub position: Position,
     /// `running`, or `parked` when an event stands in its way.
     pub state: String,
-    /// The event that stands in its way, and why.
-    pub error: Option<String>,
+    /// The last position it took in.
+    pub position: Position,
+    /// How many events it is behind.
+    pub events_behind: i64,
+    /// How many seconds ago the first event was decided that it has not taken in; 0 if there is
+    /// none.
+    pub seconds_behind: f64,
+    /// How many events a second it takes in, averaged over about ten seconds.
+    pub events_per_second: f64,
+    /// In how many seconds it will be at the end of the log at that rate; none while it stands
+    /// still.
+    pub seconds_left: Option<f64>,
     /// When it last moved.
     pub updated_at: DateTime<Utc>,
 }
 
-/// How far all views have come, by name. What they lag behind is the head of the log.
-pub async fn lag(pool: &PgPool) -> Result<Vec<Lag>, Error> {
-    let sql = "SELECT name, position, state, error, updated_at FROM rm.projection ORDER BY name";
-    Ok(sqlx::query_as(sql).fetch_all(pool).await?)
+/// What the database knows of a view.
+#[derive(sqlx::FromRow)]
+struct Place {
+    name: String,
+    state: String,
+    position: Position,
+    head: Position,
+    behind_since: Option<DateTime<Utc>>,
+    rate: f64,
+    updated_at: DateTime<Utc>,
+    asked_at: DateTime<Utc>,
+}
+
+impl From<Place> for Lag {
+    fn from(place: Place) -> Self {
+        /// A rate below which a view counts as standing still, in events a second.
+        const SLOWEST: f64 = 0.01;
+        let events_behind = (place.head - place.position).max(0);
+        let since = place.behind_since.filter(|_| events_behind > 0);
+        let seconds = |since: DateTime<Utc>| (place.asked_at - since).as_seconds_f64().max(0.0);
+        let rounded = |number: f64| (number * 1000.0).round() / 1000.0;
+        let moves = place.state == "running" && place.rate >= SLOWEST;
+        #[expect(clippy::cast_precision_loss, reason = "nobody waits for 2^53 events")]
+        let left = events_behind as f64 / place.rate;
+        Self {
+            events_behind,
+            seconds_behind: rounded(since.map_or(0.0, seconds)),
+            events_per_second: rounded(place.rate),
+            seconds_left: if events_behind == 0 { Some(0.0) } else { moves.then(|| rounded(left)) },
+            name: place.name,
+            state: place.state,
+            position: place.position,
+            updated_at: place.updated_at,
+        }
+    }
+}
+
+/// How far all views have come, by name.
+pub async fn lag(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Lag>> {
+    let places: Vec<Place> =
+        sqlx::query_as("SELECT *, now() AS asked_at FROM rm.lag()").fetch_all(db).await?;
+    Ok(places.into_iter().map(Lag::from).collect())
+}
+
+/// Why views are parked: the event in the way of each, and what is wrong with it, by name.
+///
+/// It may say what is in events of any tenant: for whoever runs the installation.
+pub async fn parked(db: impl PgExecutor<'_>) -> sqlx::Result<BTreeMap<String, String>> {
+    let sql = "SELECT name, coalesce(error, '') FROM rm.projection WHERE state = 'parked'";
+    let rows: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(db).await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// The last position that a view took in; 0 if it never ran.
@@ -144,7 +199,9 @@ pub(crate) async fn advance(
 ) -> sqlx::Result<()> {
     let state = if parked.is_some() { "parked" } else { "running" };
     sqlx::query(
-        "UPDATE rm.projection SET position = $2, state = $3, error = $4, updated_at = now()
+        "UPDATE rm.projection
+         SET rate = rm.smoothed(rate, $2 - position, now() - updated_at),
+             position = $2, state = $3, error = $4, updated_at = now()
          WHERE name = $1",
     )
     .bind(name)
@@ -165,7 +222,9 @@ pub(crate) async fn pass(
     to: Position,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "UPDATE rm.projection SET position = $3, updated_at = now()
+        "UPDATE rm.projection
+         SET rate = rm.smoothed(rate, $3 - position, now() - updated_at),
+             position = $3, updated_at = now()
          WHERE name IN (
              SELECT name FROM rm.projection
              WHERE name = ANY ($1) AND position = $2 AND state = 'running'

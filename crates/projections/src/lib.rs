@@ -35,7 +35,7 @@ mod waits;
 mod work;
 pub mod workflows;
 
-pub use checkpoint::{Lag, lag, position_of, unpark, wait_for};
+pub use checkpoint::{Lag, lag, parked, position_of, unpark, wait_for};
 pub use page::{Cursor, MalformedCursor, Page, Paging};
 pub use reader::Reader;
 pub use replay::{

@@ -4,6 +4,8 @@ use domain::{Id, Tenant};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::checkpoint::{self, Lag};
+
 /// The lock comes before the snapshot: a rebuild that exchanges the tables waits for the look to
 /// end, or the look for it. A look from before the exchange would find the new tables as they were
 /// then: half full.
@@ -34,6 +36,11 @@ impl Reader {
     #[must_use]
     pub fn tenant(&self) -> Id<Tenant> {
         self.tenant
+    }
+
+    /// How far the views have come that it sees.
+    pub async fn lag(&mut self) -> sqlx::Result<Vec<Lag>> {
+        checkpoint::lag(&mut *self.tx).await
     }
 
     /// The connection, and the tenant to ask for.

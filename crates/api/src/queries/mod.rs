@@ -8,6 +8,7 @@ mod events;
 mod executions;
 mod integrations;
 mod notifications;
+mod projections;
 mod prompts;
 mod templates;
 mod workflows;
@@ -17,8 +18,8 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+pub(crate) use ::projections::executions::Detail as ExecutionView;
 pub(crate) use executions::at as execution_at;
-pub(crate) use projections::executions::Detail as ExecutionView;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -45,6 +46,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(integrations::get))
         .routes(routes!(integrations::logs))
         .routes(routes!(api_keys::list))
+        .routes(routes!(self::projections::list))
         .routes(routes!(analytics::dashboard))
         .routes(routes!(analytics::workflows))
         .routes(routes!(analytics::agents))

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod execution;
 mod migrate;
+mod projection;
 mod replay;
 mod resource;
 mod validate;
@@ -24,6 +25,7 @@ use crate::output::Output;
 
 pub(crate) use check::check;
 pub(crate) use migrate::migrate;
+pub(crate) use projection::projection;
 pub(crate) use replay::replay;
 
 /// What commands know of their surroundings.

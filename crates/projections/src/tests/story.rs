@@ -194,5 +194,10 @@ pub(super) async fn wipe(pool: &PgPool) {
 /// Where each view stands and why it stands still.
 pub(super) async fn standing(pool: &PgPool) -> Vec<(String, i64, Option<String>)> {
     let lags = crate::lag(pool).await.expect("reads");
-    lags.into_iter().map(|lag| (lag.name, lag.position, lag.error)).collect()
+    let mut parked = crate::parked(pool).await.expect("reads");
+    let place = |lag: crate::Lag| {
+        let error = parked.remove(&lag.name);
+        (lag.name, lag.position, error)
+    };
+    lags.into_iter().map(place).collect()
 }
