@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// The log as an audit trail
     #[command(subcommand)]
     Audit(Audit),
+    /// Those who follow the log to carry something out, and what they cannot go on with
+    #[command(subcommand)]
+    Subscription(Subscription),
     /// Print the description of the API, as served at /openapi.json
     Openapi,
     /// Print completions for a shell
@@ -372,6 +375,58 @@ pub(crate) struct Proof {
     pub(crate) position: i64,
     #[command(flatten)]
     pub(crate) database: Database,
+}
+
+/// Commands on subscriptions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Subscription {
+    /// List them: how far they are, who works on them, what is parked
+    List {
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Show the streams that one cannot go on with, and why
+    Parked {
+        /// The subscription
+        name: String,
+        /// Show the events that were skipped instead
+        #[arg(long)]
+        skipped: bool,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Have parked streams tried again
+    Retry {
+        /// The subscription
+        name: String,
+        /// Only this stream
+        stream: Option<uuid::Uuid>,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Go past the event at which a stream is parked; it is never handled, and that stays known
+    Skip {
+        /// The subscription
+        name: String,
+        /// Where the event is in the log
+        position: i64,
+        /// Why, in your own words
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        reason: String,
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+impl Subscription {
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::List { database }
+            | Self::Parked { database, .. }
+            | Self::Retry { database, .. }
+            | Self::Skip { database, .. } => database,
+        }
+    }
 }
 
 #[cfg(test)]

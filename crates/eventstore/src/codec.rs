@@ -61,6 +61,24 @@ pub fn fact(row: &Recorded) -> Result<Fact, Error> {
     })
 }
 
+/// The category of this name, if this release knows it.
+#[must_use]
+pub fn category(name: &str) -> Option<&'static str> {
+    const KNOWN: [&str; 10] = [
+        Agent::NAME,
+        ApiKey::NAME,
+        Execution::NAME,
+        Integration::NAME,
+        Invocation::NAME,
+        Notification::NAME,
+        Prompt::NAME,
+        Template::NAME,
+        Delivery::NAME,
+        Workflow::NAME,
+    ];
+    KNOWN.into_iter().find(|known| *known == name)
+}
+
 /// Name and body of an event, from the `{"type": name, "data": body}` that serde makes of it.
 pub(crate) fn encode<E: Event>(event: &E) -> (String, String) {
     let tagged = serde_json::to_value(event).expect("events are plain data");

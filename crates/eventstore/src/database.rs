@@ -120,3 +120,17 @@ pub async fn check_settings(pool: &PgPool) -> Result<(), SettingsError> {
         None => Ok(()),
     }
 }
+
+/// Whether a statement that failed fails in the same way each time: the fault is in the data, and
+/// not in the weather.
+#[must_use]
+pub fn is_lasting(error: &sqlx::Error) -> bool {
+    // Data exceptions, broken constraints, limits of the server (SQLSTATE classes).
+    let is_data = |code: &str| ["22", "23", "54"].iter().any(|class| code.starts_with(class));
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| is_data(&code))
+        || matches!(
+            error,
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)
+        )
+}

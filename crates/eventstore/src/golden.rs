@@ -106,6 +106,7 @@ fn every_version_of_every_event_has_a_golden_file() {
 #[test]
 fn every_body_ever_stored_can_be_read_and_todays_are_written_the_same() {
     for (category, _, version) in categories() {
+        assert_eq!(crate::category(category), Some(category), "is known by its name");
         for (name, schema, body) in files(category) {
             let known = fact(&row(category, &name, schema, &body));
             let known = known.unwrap_or_else(|error| panic!("{name} v{schema}: {error:?}"));

@@ -19,21 +19,23 @@ mod pin;
 mod plans;
 mod port;
 mod postgres;
+mod subscription;
 pub mod tlog;
 mod when;
 
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;
-pub use codec::{drafts, fact};
-pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, migrate};
+pub use codec::{category, drafts, fact};
+pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, is_lasting, migrate};
 pub use execute::{ExecuteError, Executed, Held, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
 pub use memory::MemoryEventStore;
 pub use pin::pin_invocation;
 pub use plans::{PlanError, Plans};
 pub use port::{
-    Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Metadata, Position,
-    Recorded, Reply, StreamAppend, StreamId, Version,
+    Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Filter, Metadata,
+    Position, Recorded, Reply, StreamAppend, StreamId, Stretch, Version,
 };
 pub use postgres::PgEventStore;
+pub use subscription::Subscription;
 pub use when::position_at;

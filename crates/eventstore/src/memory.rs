@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Metadata, Position, Recorded, StreamAppend,
-    StreamId, Version,
+    Answered, Append, Appended, Error, EventStore, Filter, Metadata, Position, Recorded,
+    StreamAppend, StreamId, Stretch, Version,
 };
 
 /// A log that lasts as long as the process.
@@ -152,6 +152,21 @@ impl EventStore for MemoryEventStore {
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
         let skip = usize::try_from(after).unwrap_or(0);
         Ok(self.log().events.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    async fn select(
+        &self,
+        filter: &Filter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Stretch, Error> {
+        let log = self.log();
+        let skip = usize::try_from(after).unwrap_or(0);
+        let wanted = log.events.iter().skip(skip).filter(|event| filter.wants(event));
+        let events: Vec<_> = wanted.take(limit).cloned().collect();
+        let last = events.last().map_or(after, |event| event.position);
+        let upto = if events.len() < limit { log.head().max(after) } else { last };
+        Ok(Stretch { events, upto })
     }
 
     async fn head(&self) -> Result<Position, Error> {

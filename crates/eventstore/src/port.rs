@@ -90,6 +90,39 @@ pub struct Recorded {
     pub meta: Metadata,
 }
 
+/// Which events a reader wants: all of them, unless it says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those of this tenant.
+    pub tenant: Option<Id<Tenant>>,
+    /// Only those of these categories.
+    pub categories: Option<Vec<&'static str>>,
+}
+
+impl Filter {
+    /// Whether an event is wanted.
+    #[must_use]
+    pub fn wants(&self, event: &Recorded) -> bool {
+        self.tenant.is_none_or(|tenant| tenant == event.meta.tenant)
+            && self.categories.as_ref().is_none_or(|some| some.contains(&event.category.as_str()))
+    }
+
+    /// Whether every event is wanted.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a reader finds in a piece of the log.
+#[derive(Debug)]
+pub struct Stretch {
+    /// The events that it wants, in order.
+    pub events: Vec<Recorded>,
+    /// The piece ends here: whatever stands before it was looked at.
+    pub upto: Position,
+}
+
 /// What a stream must look like for an append to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
@@ -257,6 +290,18 @@ pub trait EventStore: Send + Sync {
     /// At most `limit` events of all streams after `after`, in order. Fewer than `limit` means
     /// that the end of the log was reached.
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error>;
+
+    /// At most `limit` of the events after `after` that pass a filter, in order. An empty stretch
+    /// that ends after `after` has none of them, and the log may go on behind it; one that ends at
+    /// `after` says that the log does.
+    ///
+    /// A hole in the log is seen by those who read all of it, not by those who filter.
+    async fn select(
+        &self,
+        filter: &Filter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Stretch, Error>;
 
     /// Position of the last event; 0 for an empty log.
     async fn head(&self) -> Result<Position, Error>;

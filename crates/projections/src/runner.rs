@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{EventStore, Position};
+use eventstore::{EventStore, Position, is_lasting};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
@@ -245,16 +245,4 @@ pub(crate) async fn apply(
     }
     let applied = AssertUnwindSafe(view.apply(tables, events)).catch_unwind().await;
     applied.unwrap_or_else(|_| Err(sqlx::Error::Decode("the fold panicked".into())))
-}
-
-/// Whether trying again gives the same error: the fault is in the data, not in the weather.
-fn is_lasting(error: &sqlx::Error) -> bool {
-    // Data exceptions, broken constraints, limits of the server (SQLSTATE classes).
-    let is_data = |code: &str| ["22", "23", "54"].iter().any(|class| code.starts_with(class));
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| is_data(&code))
-        || matches!(
-            error,
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)
-        )
 }

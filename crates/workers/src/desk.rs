@@ -16,8 +16,11 @@ use uuid::Uuid;
 
 use crate::agenda::{Agenda, Item, Key};
 use crate::carry::{self, Carried};
-use crate::leases::Owned;
+use crate::leases::{Divided, Owned};
 use crate::{Deps, Error};
+
+/// What the desks of all processes share: the partitions that `rm.work` names.
+pub(crate) const WORK: Divided = Divided { name: "work", slices: 256 };
 
 /// How often everything that is open is looked at again.
 const LOOKED_OVER_EVERY: Duration = Duration::from_secs(5);
@@ -223,7 +226,7 @@ impl Desk {
     }
 
     fn partitions(&self) -> Vec<i16> {
-        self.owned.borrow().partitions.iter().copied().collect()
+        self.owned.borrow().slices.keys().copied().collect()
     }
 }
 

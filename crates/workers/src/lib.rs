@@ -9,12 +9,14 @@ mod agents;
 mod at_hand;
 mod calls;
 mod carry;
+mod consumer;
 mod desk;
 mod http;
 mod leases;
 mod notary;
 mod notifier;
 mod react;
+pub mod subscriptions;
 mod supervise;
 
 use std::sync::Arc;

@@ -1,85 +1,42 @@
-//! Policies: whenever this happened, do that. Reads the log in order and carries out what the
-//! policies ask for, at least once; every command it gives is harmless when given again.
+//! Policies: whenever this happened, do that. They are a subscription to the whole log, shared among
+//! processes: what they ask for is carried out at least once and in the order of each stream, and
+//! every command they give is harmless when given again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use async_trait::async_trait;
 use domain::Actor;
 use domain::execution::{Command, NewExecution};
-use domain::policy::{Do, POLICIES, Seen};
+use domain::policy::{self, Do, Seen};
 use domain::workflow::Workflow;
 use eventstore::{Metadata, PlanError, Recorded, Request, fact};
+use sqlx::PgConnection;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::carry::{give, taken};
+use crate::consumer::{Consumer, Handler, SLICES};
+use crate::leases::{Divided, Owned};
 use crate::{Deps, Error};
 
-/// How many events are read at once.
-const BATCH: usize = 200;
+/// The subscription of the policies. It is to the whole log, although few categories matter to them:
+/// what a category of a newer release asks for, only that release knows.
+pub(crate) const POLICIES: Divided = Divided { name: "policies", slices: SLICES };
 
-/// How long to wait after a failure, and at most between two looks at the log.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Reads on until told to stop.
-pub(crate) async fn run(deps: Arc<Deps>, stop: CancellationToken) {
-    let mut head = deps.log.watch();
-    loop {
-        let outcome = tokio::select! {
-            () = stop.cancelled() => return,
-            outcome = step(&deps) => outcome,
-        };
-        let idle = match outcome {
-            Ok(read) => read < BATCH,
-            Err(error) => {
-                tracing::warn!(%error, "the policies stand still");
-                true
-            }
-        };
-        if idle {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = head.changed() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    }
+/// Carries out what the policies ask for, until told to stop.
+pub(crate) async fn run(deps: Arc<Deps>, owned: watch::Receiver<Owned>, stop: CancellationToken) {
+    let (pool, log) = (deps.pool.clone(), deps.log.clone());
+    Consumer::new(POLICIES.name, pool, log, Policies(deps)).run(owned, stop).await;
 }
 
-/// Takes one batch; how many events that were. The checkpoint row is locked meanwhile, so any
-/// number of workers may run this.
-async fn step(deps: &Deps) -> Result<usize, Error> {
-    let mut tx = deps.pool.begin().await?;
-    let after: Option<i64> = sqlx::query_scalar(
-        "SELECT position FROM ops.subscription WHERE name = 'policies' FOR UPDATE SKIP LOCKED",
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    let Some(after) = after else { return Ok(0) };
-    let batch = deps.log.read(after, BATCH).await?;
-    let (mut reached, mut failure) = (after, None);
-    for recorded in &batch {
-        match react(deps, recorded).await {
-            // It will be as large tomorrow; nobody else shall wait for it.
-            Err(error @ Error::Log(eventstore::Error::TooLarge { .. })) => {
-                let position = recorded.position;
-                tracing::error!(position, %error, "what follows from this event is given up");
-            }
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
-            Ok(()) => {}
-        }
-        reached = recorded.position;
+struct Policies(Arc<Deps>);
+
+#[async_trait]
+impl Handler for Policies {
+    /// What policies do goes into the log, and not into the transaction.
+    async fn handle(&self, event: &Recorded, _: &mut PgConnection) -> Result<(), Error> {
+        react(&self.0, event).await
     }
-    let reason = failure.as_ref().map(|error| format!("event {}: {error}", reached + 1));
-    sqlx::query("UPDATE ops.subscription SET position = $1, error = $2 WHERE name = 'policies'")
-        .bind(reached)
-        .bind(reason)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    failure.map_or(Ok(batch.len()), Err)
 }
 
 async fn react(deps: &Deps, recorded: &Recorded) -> Result<(), Error> {
@@ -90,7 +47,7 @@ async fn react(deps: &Deps, recorded: &Recorded) -> Result<(), Error> {
         event_id: recorded.id,
         fact: &fact,
     };
-    for (_, policy) in POLICIES {
+    for (_, policy) in policy::POLICIES {
         for todo in policy(&seen) {
             carry_out(deps, recorded, todo).await?;
         }

@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, WORK};
 use crate::leases::{Leases, RENEWED_EVERY};
-use crate::{Deps, notary, react};
+use crate::react::{self, POLICIES};
+use crate::{Deps, notary};
 
 /// How often room is made for the events to come; there is room for sixty million ahead of them.
 const ROOM_MADE_EVERY: Duration = Duration::from_mins(10);
@@ -30,30 +31,48 @@ pub struct Options {
 /// Runs every loop until `stop`, then lets go of the leases.
 pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
     let worker = options.worker.unwrap_or_else(|| deps.clock.id());
-    let leases = Arc::new(Leases::new(worker, deps.pool.clone()));
+    let lease = |divided| Arc::new(Leases::new(worker, deps.pool.clone(), divided));
+    let held = Held { work: lease(WORK), policies: lease(POLICIES) };
     let mut loops = JoinSet::new();
-    let (shared, token) = (leases.clone(), stop.clone());
-    loops.spawn(async move { renew(&shared, token).await });
+    for leases in held.all() {
+        let (leases, stop) = (leases.clone(), stop.clone());
+        loops.spawn(async move { renew(&leases, stop).await });
+    }
     let (shared, token) = (deps.clone(), stop.clone());
     loops.spawn(async move { make_room(&shared, token).await });
     for (name, each) in LOOPS {
-        let (deps, leases, stop) = (deps.clone(), leases.clone(), stop.clone());
+        let (deps, held, stop) = (deps.clone(), held.clone(), stop.clone());
         loops.spawn(async move {
-            keep_running(name, &stop, || each(deps.clone(), &leases, stop.clone())).await;
+            keep_running(name, &stop, || each(deps.clone(), &held, stop.clone())).await;
         });
     }
     while loops.join_next().await.is_some() {}
-    if let Err(error) = leases.release().await {
-        tracing::warn!(%error, "leases could not be handed over; they end by themselves");
+    for leases in held.all() {
+        if let Err(error) = leases.release().await {
+            tracing::warn!(%error, "leases could not be handed over; they end by themselves");
+        }
+    }
+}
+
+/// The leases of a worker.
+#[derive(Clone)]
+struct Held {
+    work: Arc<Leases>,
+    policies: Arc<Leases>,
+}
+
+impl Held {
+    fn all(&self) -> [&Arc<Leases>; 2] {
+        [&self.work, &self.policies]
     }
 }
 
 type Running = tokio::task::JoinHandle<()>;
-type Loop = fn(Arc<Deps>, &Leases, CancellationToken) -> Running;
+type Loop = fn(Arc<Deps>, &Held, CancellationToken) -> Running;
 
 const LOOPS: &[(&str, Loop)] = &[
-    ("desk", |deps, leases, stop| tokio::spawn(Desk::new(deps, leases.watch()).run(stop))),
-    ("policies", |deps, _, stop| tokio::spawn(react::run(deps, stop))),
+    ("desk", |deps, held, stop| tokio::spawn(Desk::new(deps, held.work.watch()).run(stop))),
+    ("policies", |deps, held, stop| tokio::spawn(react::run(deps, held.policies.watch(), stop))),
     ("notary", |deps, _, stop| tokio::spawn(notary::run(deps, stop))),
     ("projector", |deps, _, stop| {
         tokio::spawn(async move {

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::api_key::Access;
+use domain::{Id, Tenant};
 use eventstore::audit::{Line, Sealed, origin};
-use eventstore::{Position, Recorded};
+use eventstore::{Filter, Position, Recorded, Stretch};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -15,11 +16,8 @@ use crate::caller::Caller;
 use crate::query::Parameters;
 use crate::{App, Problem};
 
-/// How many events are read at once.
-const BATCH: usize = 1_000;
-
-/// How many events of all tenants a page looks through: those of a small one may be far apart.
-const LOOKED_THROUGH: usize = 10 * BATCH;
+/// The most events of a page.
+const MOST: usize = 1_000;
 
 /// Which page of the audit trail.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -78,13 +76,13 @@ pub(super) async fn events(
 ) -> Result<Json<Events>, Problem> {
     caller.needs(Access::Admin)?;
     let limit = which.limit.unwrap_or(100);
-    if !(1..=BATCH).contains(&limit) {
+    if !(1..=MOST).contains(&limit) {
         return Err(Problem::parameter("limit must be 1 to 1000"));
     }
     let after = which.cursor.as_deref().unwrap_or("0").parse().ok().filter(|after| *after >= 0);
     let after = after.ok_or_else(|| Problem::parameter("cursor is not of an earlier page"))?;
     let tenant = caller.tenant.as_uuid();
-    let (found, next) = look(&app, tenant, after, limit).await?;
+    let (found, next) = look(&app, caller.tenant, after, limit).await?;
     let items = lines(&app, tenant, &found).await?;
     Ok(Json(Events { items, next_cursor: next.map(|next| next.to_string()) }))
 }
@@ -92,29 +90,14 @@ pub(super) async fn events(
 /// The next events of a tenant, and from where to go on.
 async fn look(
     app: &App,
-    tenant: Uuid,
-    mut after: Position,
+    tenant: Id<Tenant>,
+    after: Position,
     limit: usize,
 ) -> Result<(Vec<Recorded>, Option<Position>), Problem> {
-    let (mut found, mut seen) = (vec![], 0);
-    while seen < LOOKED_THROUGH {
-        let batch = app.log.read(after, BATCH).await?;
-        let is_end = batch.len() < BATCH;
-        seen += batch.len();
-        for event in batch {
-            after = event.position;
-            if event.meta.tenant.as_uuid() == tenant {
-                found.push(event);
-            }
-            if found.len() == limit {
-                return Ok((found, Some(after)));
-            }
-        }
-        if is_end {
-            return Ok((found, None));
-        }
-    }
-    Ok((found, Some(after)))
+    let mine = Filter { tenant: Some(tenant), categories: None };
+    let Stretch { events, upto } = app.log.select(&mine, after, limit).await?;
+    let is_end = events.len() < limit && upto >= app.log.head().await?;
+    Ok((events, (!is_end).then_some(upto)))
 }
 
 async fn lines(

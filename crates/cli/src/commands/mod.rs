@@ -8,6 +8,7 @@ mod migrate;
 mod projection;
 mod replay;
 mod resource;
+mod subscription;
 mod validate;
 mod watch;
 mod workflow;
@@ -27,6 +28,7 @@ pub(crate) use check::check;
 pub(crate) use migrate::migrate;
 pub(crate) use projection::projection;
 pub(crate) use replay::replay;
+pub(crate) use subscription::subscription;
 
 /// What commands know of their surroundings.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 mod appending;
 mod executing;
+mod following;
 mod reading;
 mod tally;
 
@@ -21,6 +22,7 @@ pub async fn check(store: &dyn EventStore) {
     reading::an_empty_log_is_empty(store).await;
     appending::check(store).await;
     reading::check(store).await;
+    following::check(store).await;
     executing::check(store).await;
 }
 

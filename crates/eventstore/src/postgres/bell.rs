@@ -16,7 +16,7 @@ use crate::Position;
 /// The least time between two announcements of one process.
 const QUIET: Duration = Duration::from_millis(20);
 /// How often the log is asked in case an announcement was lost.
-const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL: Duration = Duration::from_millis(500);
 /// How long to wait before listening again after a failure.
 const RECONNECT: Duration = Duration::from_millis(250);
 

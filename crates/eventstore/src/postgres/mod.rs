@@ -22,12 +22,15 @@ use self::row::{Answer, Row, contiguous};
 use self::writer::Writer;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Position, Recorded, StreamAppend, StreamId,
-    Version,
+    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, StreamAppend,
+    StreamId, Stretch, Version,
 };
 
 /// The log of every tenant, until one is not enough and they are spread over several.
 pub(crate) const LOG: i16 = 1;
+
+/// How many positions a reader that filters has the database look through at once, at least.
+const STRETCH: Position = 10_000;
 
 /// How long to wait before each new attempt when a connection was lost. Reads change nothing and
 /// appends recognise themselves, so both can be sent again.
@@ -192,6 +195,47 @@ impl EventStore for PgEventStore {
             return Err(Error::Damaged(format!("position {} of {upto} is missing", last + 1)));
         }
         rows.into_iter().map(Recorded::try_from).collect()
+    }
+
+    async fn select(
+        &self,
+        filter: &Filter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Stretch, Error> {
+        if filter.is_open() {
+            let events = self.read(after, limit).await?;
+            let upto = events.last().map_or(after, |event| event.position);
+            return Ok(Stretch { events, upto });
+        }
+        // An exact range here as well: whatever the plan, it looks at no more than the stretch.
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let end = after.saturating_add(limit.max(STRETCH)).min(self.head().await?);
+        if end <= after {
+            return Ok(Stretch { events: vec![], upto: after });
+        }
+        let query = || {
+            sqlx::query_as::<Postgres, Row>(
+                "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
+                     category, name, actor, traceparent, salt, body
+                 FROM es.event
+                 WHERE log_id = $1 AND position > $2 AND position <= $3
+                     AND ($4::uuid IS NULL OR tenant = $4)
+                     AND ($5::text[] IS NULL OR category = ANY ($5))
+                 ORDER BY position LIMIT $6",
+            )
+            .bind(self.log)
+            .bind(after)
+            .bind(end)
+            .bind(filter.tenant.map(Id::as_uuid))
+            .bind(filter.categories.as_deref())
+            .bind(limit)
+        };
+        let rows = retrying(|| query().fetch_all(&self.pool)).await?;
+        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == limit);
+        let upto = if is_full { rows.last().map_or(after, |row| row.position) } else { end };
+        let events = rows.into_iter().map(Recorded::try_from).collect::<Result<_, _>>()?;
+        Ok(Stretch { events, upto })
     }
 
     async fn head(&self) -> Result<Position, Error> {
