@@ -10,7 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Error;
-use crate::batch::{BATCH, Batch};
+use crate::batch::{self, Batch};
+
+/// How many events are read at once. Tests have short histories.
+const BATCH: usize = if cfg!(test) { 3 } else { batch::BATCH };
 
 /// How many batches wait, beside the one that is folded and the one that is read.
 const WAITING: usize = 2;

@@ -11,8 +11,8 @@ use super::{Course, Positions, Progress, position_in, twin};
 use crate::storage::{Memory, Schema, Table, Tables};
 use crate::{Error, Projection, runner};
 
-/// After how many events rows are written.
-const FLUSH_EVENTS: usize = 20_000;
+/// After how many events rows are written. Tests have short histories.
+const FLUSH_EVENTS: usize = if cfg!(test) { 5 } else { 20_000 };
 /// After how many bytes of bodies rows are written: what is in memory is several times as much.
 const FLUSH_BYTES: usize = 24 << 20;
 
