@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use super::Context;
-use crate::args::{Replay, Until};
+use crate::args::{Place, Replay};
 use crate::failure::{Failure, count};
 use crate::output::table;
 
@@ -77,14 +77,14 @@ async fn run(
     done.map_err(failure)
 }
 
-async fn position(log: &dyn EventStore, until: Until) -> Result<Position, Failure> {
+async fn position(log: &dyn EventStore, until: Place) -> Result<Position, Failure> {
     let head = log.head().await.context("reading the log")?;
     match until {
-        Until::Position(position) if position > head => {
+        Place::Position(position) if position > head => {
             Err(Failure::Usage(format!("the log ends at position {head}")))
         }
-        Until::Position(position) => Ok(position),
-        Until::Time(time) => Ok(position_at(log, time).await.context("reading the log")?),
+        Place::Position(position) => Ok(position),
+        Place::Time(time) => Ok(position_at(log, time).await.context("reading the log")?),
     }
 }
 

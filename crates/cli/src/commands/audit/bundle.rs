@@ -1,28 +1,31 @@
-//! Everything an auditor needs to check a tenant's events without the installation: the events, the
-//! tree, the checkpoint, the keys, and a manifest.
+//! Everything an auditor needs to check a tenant's events without the installation: a manifest, the
+//! checkpoint, the keys, the tree, and the events, in this order.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, IntoInnerError, Seek};
 use std::path::Path;
 
 use anyhow::Context as _;
 use eventstore::PgEventStore;
 use eventstore::audit::{Trees, origin};
-use eventstore::tlog::{TILE_WIDTH, TileId, Tiles};
+use eventstore::tlog::{Hash, TILE_WIDTH, TileId, Tiles};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::Context;
-use super::export;
-use crate::args::Only;
+use super::export::{self, Range};
+use super::format::Sink;
+use super::pack::Pack;
+use crate::args::{ExportFormat, Only};
 use crate::failure::Failure;
 
 /// The files of a bundle.
-pub(super) const EVENTS: &str = "events.ndjson";
+pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const KEYS: &str = "keys.txt";
-pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const EVENTS: &str = "events.ndjson";
 
 /// How many tiles are read at once.
 const TILES: usize = 64;
@@ -36,67 +39,90 @@ pub(super) struct Manifest {
     pub(super) events: u64,
     /// Position of the last one.
     pub(super) position: i64,
+    /// SHA-256 of the file with the events, in hex, for whoever has no other means to check it.
+    pub(super) events_sha256: String,
 }
 
-/// Writes the bundle of a tenant into a directory that is not there yet.
+/// Writes the bundle of a tenant to where nothing is yet.
 pub(super) async fn write(
     context: &Context,
     store: &PgEventStore,
     trees: &Trees,
     tenant: Uuid,
-    directory: &Path,
+    path: &Path,
 ) -> Result<(), Failure> {
     let sealed = trees.latest(tenant).await.context("reading the checkpoint")?;
     let Some(sealed) = sealed else {
         return Err(Failure::NotFound(format!("nothing of tenant {tenant} is sealed yet")));
     };
-    fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
-    let file = |name: &str| {
-        let path = directory.join(name);
-        File::create(&path).with_context(|| format!("writing {}", path.display()))
+    let mut pack = Pack::create(path)?;
+    let (mut events, written) = events(store, trees, tenant, sealed.position).await?;
+    let manifest = Manifest {
+        tenant,
+        events: written as u64,
+        position: sealed.position,
+        events_sha256: digest(&mut events)?,
     };
-    let mut events = BufWriter::new(file(EVENTS)?);
-    let only = Only { tenant: Some(tenant), ..Only::default() };
-    let range = (1, sealed.position);
-    let written = export::write(store, trees, range, &only, &mut events).await?;
-    events.flush()?;
-    file(CHECKPOINT)?.write_all(sealed.note.as_bytes())?;
-    let mut keys = file(KEYS)?;
-    for key in trees.keys(&origin(tenant)).await.context("reading the keys")? {
-        writeln!(keys, "{key}")?;
-    }
-    write_tiles(trees, tenant, sealed.head.size, directory).await?;
-    let manifest = Manifest { tenant, events: written as u64, position: sealed.position };
     let manifest = serde_json::to_vec_pretty(&manifest).map_err(anyhow::Error::from)?;
-    file(MANIFEST)?.write_all(&manifest)?;
-    let shown = directory.display().to_string();
+    pack.put(MANIFEST, &manifest)?;
+    pack.put(CHECKPOINT, sealed.note.as_bytes())?;
+    let keys = trees.keys(&origin(tenant)).await.context("reading the keys")?;
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    pack.put(KEYS, (keys.join("\n") + "\n").as_bytes())?;
+    put_tiles(trees, tenant, sealed.head.size, &mut pack).await?;
+    pack.put_file(EVENTS, events)?;
+    pack.finish()?;
+    let shown = path.display().to_string();
     context.output.show(&json!({"bundle": shown, "events": written}), || {
         format!("{written} events of tenant {tenant} are in {shown}; check them with\n  everstep audit verify {shown}")
     })
 }
 
-async fn write_tiles(
+/// A file, gone when it is closed, with the events up to a position, and how many they are.
+async fn events(
+    store: &PgEventStore,
     trees: &Trees,
     tenant: Uuid,
-    size: u64,
-    directory: &Path,
-) -> Result<(), Failure> {
+    last: i64,
+) -> Result<(File, usize), Failure> {
+    let file = tempfile::tempfile().context("making room for the events")?;
+    let mut sink = Sink::new(ExportFormat::Cloudevents, BufWriter::new(file))?;
+    let only = Only { tenant: Some(tenant), ..Only::default() };
+    let written = export::write(store, trees, Range::upto(last), &only, &mut sink).await?;
+    let file = sink.finish()?.into_inner().map_err(IntoInnerError::into_error)?;
+    Ok((file, written))
+}
+
+fn digest(file: &mut File) -> Result<String, Failure> {
+    let mut digest = Sha256::new();
+    file.rewind()?;
+    let mut file = BufReader::new(file);
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(hex::encode(digest.finalize()));
+        }
+        digest.update(bytes);
+        let read = bytes.len();
+        file.consume(read);
+    }
+}
+
+async fn put_tiles(trees: &Trees, tenant: Uuid, size: u64, pack: &mut Pack) -> Result<(), Failure> {
     for level in 0_u8.. {
-        let ids = (0..).map_while(|index| TileId::within(level, index, size));
-        let ids: Vec<TileId> = ids.collect();
-        if ids.is_empty() {
+        let mut ids = (0..).map_while(|index| TileId::within(level, index, size)).peekable();
+        if ids.peek().is_none() {
             return Ok(());
         }
-        for ids in ids.chunks(TILES) {
-            let tiles = trees.tiles(tenant, ids).await.context("reading the tree")?;
-            for id in ids {
-                let hashes = tiles.tile(*id).unwrap_or_default();
+        while ids.peek().is_some() {
+            let some: Vec<TileId> = ids.by_ref().take(TILES).collect();
+            let tiles = trees.tiles(tenant, &some).await.context("reading the tree")?;
+            for id in some {
+                let hashes = tiles.tile(id).unwrap_or_default();
                 let width = usize::from(id.width.min(TILE_WIDTH));
                 let bytes: Vec<u8> =
-                    hashes.iter().take(width).flat_map(|hash| *hash.as_bytes()).collect();
-                let path = directory.join(id.path());
-                fs::create_dir_all(path.parent().unwrap_or(directory))?;
-                fs::write(path, bytes)?;
+                    hashes.iter().take(width).flat_map(Hash::as_bytes).copied().collect();
+                pack.put(&id.path(), &bytes)?;
             }
         }
     }

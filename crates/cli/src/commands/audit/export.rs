@@ -1,4 +1,4 @@
-//! `audit export`: the log as `CloudEvents` 1.0, one a line, in order.
+//! `audit export`: the log in one of several forms, in order.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,43 +7,92 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use eventstore::audit::{Line, Trees};
+use domain::Timestamp;
+use eventstore::audit::Trees;
 use eventstore::{CloudEvent, EventStore, Position, Recorded};
 use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 use super::super::Context;
+use super::format::Sink;
 use super::{bundle, open};
-use crate::args::{Export, Only};
+use crate::args::{Export, Only, Place};
 use crate::failure::{Failure, count};
 use crate::output::note;
 
 /// How many events are in memory at a time.
 const BATCH: usize = 200;
 
-/// Writes the events from one position to another, both included.
-pub(crate) async fn export(context: &Context, what: &Export) -> Result<(), Failure> {
-    if what.from < 1 || what.to.is_some_and(|to| to < what.from) {
-        return Err(Failure::Usage(
-            "positions run from 1, and --from comes before --to".to_owned(),
-        ));
+/// Which part of the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    /// The first position.
+    first: Position,
+    /// The last position.
+    last: Position,
+    /// Nothing that was decided before.
+    since: Option<Timestamp>,
+    /// Nothing that was decided after.
+    until: Option<Timestamp>,
+}
+
+impl Range {
+    /// The log up to a position.
+    pub(super) fn upto(last: Position) -> Self {
+        Self { first: 1, last, since: None, until: None }
     }
+
+    fn of(from: Place, to: Option<Place>, head: Position) -> Result<Self, Failure> {
+        let mut range = Self::upto(head);
+        match from {
+            Place::Position(first) => range.first = first,
+            Place::Time(time) => range.since = Some(time),
+        }
+        match to {
+            None => {}
+            Some(Place::Position(last)) => range.last = last.min(head),
+            Some(Place::Time(time)) => range.until = Some(time),
+        }
+        let turned = match (from, to) {
+            (Place::Position(from), Some(Place::Position(to))) => to < from,
+            (Place::Time(from), Some(Place::Time(to))) => to < from,
+            _ => false,
+        };
+        if range.first < 1 || turned {
+            let reason = "positions run from 1, and --from comes before --to";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        Ok(range)
+    }
+
+    fn has(&self, event: &Recorded) -> bool {
+        self.since.is_none_or(|since| event.meta.at >= since)
+            && self.until.is_none_or(|until| event.meta.at <= until)
+    }
+}
+
+/// Writes a part of the log, or a bundle.
+pub(crate) async fn export(context: &Context, what: &Export) -> Result<(), Failure> {
+    // Mistakes are told before anything is asked of the database.
+    Range::of(what.from, what.to, Position::MAX)?;
     let (store, trees) = open(context).await?;
-    if let (Some(directory), Some(tenant)) = (&what.bundle, what.only.tenant) {
-        return bundle::write(context, &store, &trees, tenant, directory).await;
+    if let (Some(path), Some(tenant)) = (&what.bundle, what.only.tenant) {
+        return bundle::write(context, &store, &trees, tenant, path).await;
     }
     let head = store.head().await.context("reading the log")?;
-    let range = (what.from, what.to.map_or(head, |to| to.min(head)));
+    let range = Range::of(what.from, what.to, head)?;
     let written = if let Some(path) = &what.file {
-        let (new, mut file) = beside(path)?;
-        let written = write(&store, &trees, range, &what.only, &mut file).await?;
+        let (new, file) = beside(path)?;
+        let mut sink = Sink::new(what.format, file)?;
+        let written = write(&store, &trees, range, &what.only, &mut sink).await?;
+        let file = sink.finish()?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, path)?;
         written
     } else {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let written = write(&store, &trees, range, &what.only, &mut out).await?;
-        out.flush()?;
+        let mut sink = Sink::new(what.format, BufWriter::new(io::stdout()))?;
+        let written = write(&store, &trees, range, &what.only, &mut sink).await?;
+        sink.finish()?;
         written
     };
     if context.output.is_for_people() {
@@ -53,7 +102,7 @@ pub(crate) async fn export(context: &Context, what: &Export) -> Result<(), Failu
 }
 
 /// A file beside `path`: what is at `path` in the end is a whole export.
-fn beside(path: &Path) -> Result<(PathBuf, BufWriter<File>), Failure> {
+pub(super) fn beside(path: &Path) -> Result<(PathBuf, BufWriter<File>), Failure> {
     let mut new = path.to_owned().into_os_string();
     new.push(".partial");
     let new = PathBuf::from(new);
@@ -61,18 +110,19 @@ fn beside(path: &Path) -> Result<(PathBuf, BufWriter<File>), Failure> {
     Ok((new, BufWriter::new(file)))
 }
 
-/// Writes those of the events from one position to another that are asked for, and says how many
-/// that were. The log has no gaps, so one that is found is damage.
-pub(super) async fn write(
+/// Writes those events of a part of the log that are asked for, and says how many that were. The
+/// log has no gaps, so one that is found is damage.
+pub(super) async fn write<W: Write + Send>(
     store: &dyn EventStore,
     trees: &Trees,
-    (from, last): (Position, Position),
+    range: Range,
     only: &Only,
-    out: &mut dyn Write,
+    sink: &mut Sink<W>,
 ) -> Result<usize, Failure> {
-    let bar = progress(from, last);
+    let Range { first, last, .. } = range;
+    let bar = progress(first, last);
     let mut leaves = Leaves::default();
-    let (mut after, mut written) = (from - 1, 0);
+    let (mut after, mut written) = (first - 1, 0);
     while after < last {
         let events = store.read(after, BATCH).await.context("reading the log")?;
         if events.is_empty() {
@@ -84,9 +134,8 @@ pub(super) async fn write(
             }
             after = event.position;
             let leaf = leaves.next(trees, event).await?;
-            if asked_for(only, event) {
-                out.write_all(Line::write(event, leaf).as_bytes())?;
-                out.write_all(b"\n")?;
+            if range.has(event) && asked_for(only, event) {
+                sink.write(event, leaf)?;
                 written += 1;
             }
             bar.inc(1);

@@ -1,8 +1,11 @@
 //! The log as an audit trail: written out, proved, and checked.
 
+mod archive;
 mod bundle;
 mod export;
+mod format;
 mod offline;
+mod pack;
 mod verify;
 
 use anyhow::Context as _;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod audit;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +10,8 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
+
+pub(crate) use audit::{Audit, Export, ExportFormat, Only, Proof, Verify};
 
 /// Runs AI workflows on one verifiable log.
 #[derive(Debug, Parser)]
@@ -253,7 +257,7 @@ pub(crate) struct Replay {
     pub(crate) rollback: bool,
     /// Make read models as they were then, in the schema `as_of`: a position, or a time (RFC 3339)
     #[arg(long, group = "what", value_name = "POSITION|TIME")]
-    pub(crate) until: Option<Until>,
+    pub(crate) until: Option<Place>,
     /// Remove what is kept for --rollback, what --until made, and a rebuild that did not end
     #[arg(long, group = "what", conflicts_with_all = ["projection", "rate"])]
     pub(crate) discard: bool,
@@ -269,14 +273,14 @@ pub(crate) struct Replay {
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
+pub(crate) enum Place {
     /// This one.
     Position(i64),
     /// The one that had been reached then.
     Time(DateTime<Utc>),
 }
 
-impl FromStr for Until {
+impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -293,88 +297,6 @@ impl FromStr for Until {
             time.map_err(|_| "neither a position nor a time such as 2026-11-23T12:00:00Z")?;
         Ok(Self::Time(time.to_utc()))
     }
-}
-
-/// Commands on the audit trail.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
-    /// Write the log, one event (JSON) a line
-    Export(Export),
-    /// Check that nothing was changed: the log in the database, or a bundle without it
-    Verify(Verify),
-    /// Print what proves that an event is in the log (C2SP tlog-proof)
-    Proof(Proof),
-}
-
-impl Audit {
-    pub(crate) fn database(&self) -> &Database {
-        match self {
-            Self::Export(what) => &what.database,
-            Self::Verify(what) => &what.database,
-            Self::Proof(what) => &what.database,
-        }
-    }
-}
-
-/// Exports the log.
-#[derive(Debug, Args)]
-pub(crate) struct Export {
-    /// The first position
-    #[arg(long, default_value_t = 1, value_name = "POSITION")]
-    pub(crate) from: i64,
-    /// The last position, else the newest
-    #[arg(long, value_name = "POSITION")]
-    pub(crate) to: Option<i64>,
-    #[command(flatten)]
-    pub(crate) only: Only,
-    /// The file to write, else standard output
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Write a directory with all that is needed to check a tenant's events elsewhere
-    #[arg(long, value_name = "DIR", requires = "tenant")]
-    #[arg(conflicts_with_all = ["file", "from", "to", "kind", "actor"])]
-    pub(crate) bundle: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) database: Database,
-}
-
-/// Which events.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Only {
-    /// Only those of this tenant
-    #[arg(long, value_name = "ID")]
-    pub(crate) tenant: Option<uuid::Uuid>,
-    /// Only those of this type, such as execution.started
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) kind: Option<String>,
-    /// Only those caused by this API key or integration
-    #[arg(long, value_name = "ID")]
-    pub(crate) actor: Option<uuid::Uuid>,
-}
-
-/// Checks the log.
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// The bundle to check
-    #[arg(required_unless_present = "live", conflicts_with = "live")]
-    pub(crate) bundle: Option<PathBuf>,
-    /// Check the log in the database
-    #[arg(long)]
-    pub(crate) live: bool,
-    /// Believe only this key, `name+id+key` as in keys.txt; may be given more than once
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: Vec<String>,
-    #[command(flatten)]
-    pub(crate) database: Database,
-}
-
-/// Proves an event.
-#[derive(Debug, Args)]
-pub(crate) struct Proof {
-    /// Where the event is in the log
-    pub(crate) position: i64,
-    #[command(flatten)]
-    pub(crate) database: Database,
 }
 
 /// Commands on subscriptions.

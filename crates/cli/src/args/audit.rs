@@ -1,0 +1,106 @@
+//! What `everstep audit` understands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Database, Place};
+
+/// Commands on the audit trail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Write the log, one event (JSON) a line
+    Export(Export),
+    /// Check that nothing was changed: the log in the database, or a bundle without it
+    Verify(Verify),
+    /// Print what proves that an event is in the log (C2SP tlog-proof)
+    Proof(Proof),
+}
+
+impl Audit {
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::Export(what) => &what.database,
+            Self::Verify(what) => &what.database,
+            Self::Proof(what) => &what.database,
+        }
+    }
+}
+
+/// Exports the log.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The first position, or the time of the first (RFC 3339)
+    #[arg(long, default_value = "1", value_name = "POSITION|TIME")]
+    pub(crate) from: Place,
+    /// The last position, or the time of the last (RFC 3339), else the newest
+    #[arg(long, value_name = "POSITION|TIME")]
+    pub(crate) to: Option<Place>,
+    /// What is written
+    #[arg(long, value_enum, default_value = "cloudevents")]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) only: Only,
+    /// The file to write, else standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Write all that is needed to check a tenant's events elsewhere: a directory, or one file if
+    /// the name ends in .tar.zst
+    #[arg(long, value_name = "DIR|FILE.tar.zst", requires = "tenant")]
+    #[arg(conflicts_with_all = ["file", "from", "to", "kind", "actor", "format"])]
+    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// What an export is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// `CloudEvents` 1.0, a line of JSON each; the form that can be checked
+    Cloudevents,
+    /// Comma-separated values (RFC 4180), safe to open in a spreadsheet
+    Csv,
+    /// Apache Parquet
+    Parquet,
+    /// Open Cybersecurity Schema Framework, a line of JSON each
+    Ocsf,
+}
+
+/// Which events.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Only {
+    /// Only those of this tenant
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<uuid::Uuid>,
+    /// Only those of this type, such as execution.started
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Only those caused by this API key or integration
+    #[arg(long, value_name = "ID")]
+    pub(crate) actor: Option<uuid::Uuid>,
+}
+
+/// Checks the log.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The bundle to check
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Check the log in the database
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Believe only this key, `name+id+key` as in keys.txt; may be given more than once
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Proves an event.
+#[derive(Debug, Args)]
+pub(crate) struct Proof {
+    /// Where the event is in the log
+    pub(crate) position: i64,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
