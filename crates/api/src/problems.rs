@@ -11,6 +11,7 @@ const PAGES: &[(&str, &str)] = &[
     ("busy", include_str!("../../../docs/problems/busy.md")),
     ("checkpoint_not_found", include_str!("../../../docs/problems/checkpoint_not_found.md")),
     ("cursor_invalid", include_str!("../../../docs/problems/cursor_invalid.md")),
+    ("event_not_found", include_str!("../../../docs/problems/event_not_found.md")),
     (
         "execution_already_started",
         include_str!("../../../docs/problems/execution_already_started.md"),

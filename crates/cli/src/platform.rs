@@ -8,7 +8,7 @@ use connectors::egress::{Egress, Mapping, Policy};
 use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
 use eventstore::audit::Trees;
-use eventstore::{Clock, EventStore, PgEventStore, Plans, Role};
+use eventstore::{Clock, EventStore, NameError, PgEventStore, Plans, Role};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -47,6 +47,7 @@ impl Platform {
             eventstore::connect(url, Role::Worker, CONNECTIONS),
         )
         .context("connecting to the database")?;
+        name(&pool, settings.deployment.as_deref()).await?;
         let clock = Clock::of(&pool).await.context("asking the database for the time")?;
         let partitions = PgEventStore::new(pool.clone()).make_partitions().await;
         partitions.context("making room in the log")?;
@@ -83,6 +84,19 @@ impl Platform {
         };
         Ok(Self { log, clock, app, work: Arc::new(work), pools })
     }
+}
+
+/// Gives the installation its configured name, which must be the one it has once it has events.
+async fn name(pool: &PgPool, name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name else { return Ok(()) };
+    eventstore::name_deployment(pool, name).await.map_err(|error| match error {
+        NameError::Form | NameError::Taken(_) => {
+            Failure::Usage(format!("deployment '{name}': {error}"))
+        }
+        NameError::Database(error) => {
+            anyhow::Error::new(error).context("naming the installation").into()
+        }
+    })
 }
 
 /// Refuses a server that would lose events, and a database that this release does not fit.
@@ -123,7 +137,7 @@ pub(crate) async fn missing_migrations(pool: &PgPool) -> Result<usize, Failure> 
 }
 
 /// The key of the vault: from the environment, else from the data directory, made if need be.
-fn master_key(context: &Context) -> Result<[u8; 32], Failure> {
+pub(crate) fn master_key(context: &Context) -> Result<[u8; 32], Failure> {
     if let Some(text) = context.environment.get("EVERSTEP_MASTER_KEY") {
         return data_dir::parse_master_key(text).ok_or_else(|| {
             Failure::Usage("EVERSTEP_MASTER_KEY must be 32 bytes in hex (64 digits)".to_owned())

@@ -21,7 +21,7 @@ pub struct CloudEvent<'a> {
     specversion: &'static str,
     /// The event's identity; with `source` unique in the world.
     pub id: Uuid,
-    /// Whose it is and of which sort: `/everstep/{tenant}/{category}`.
+    /// Whose it is and of which sort: `/{deployment}/{tenant}/{category}`.
     pub source: String,
     /// Its stored name, such as `execution.started`.
     #[serde(rename = "type")]
@@ -58,7 +58,7 @@ pub struct CloudEvent<'a> {
 
 impl<'a> From<&'a Recorded> for CloudEvent<'a> {
     fn from(event: &'a Recorded) -> Self {
-        let Recorded { category, stream, version, meta, .. } = event;
+        let Recorded { deployment, category, stream, version, meta, .. } = event;
         let (authtype, authid) = match meta.actor {
             Actor::System => ("system", None),
             Actor::ApiKey(key) => ("api_key", Some(key)),
@@ -67,7 +67,7 @@ impl<'a> From<&'a Recorded> for CloudEvent<'a> {
         Self {
             specversion: SPEC,
             id: event.id,
-            source: format!("/everstep/{}/{category}", meta.tenant),
+            source: format!("/{deployment}/{}/{category}", meta.tenant),
             kind: &event.name,
             subject: format!("{category}/{stream}@{version}"),
             time: meta.at.to_rfc3339_opts(SecondsFormat::Micros, true),
@@ -109,6 +109,7 @@ mod tests {
 
     fn recorded(actor: Actor, traceparent: Option<String>) -> Recorded {
         Recorded {
+            deployment: "everstep".into(),
             position: 5_000_000_000,
             id: Uuid::from_u128(1),
             category: "execution".to_owned(),

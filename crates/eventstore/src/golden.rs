@@ -54,6 +54,7 @@ fn stored(fact: &Fact) -> (String, String) {
 
 fn row(category: &str, name: &str, schema: u16, body: &str) -> Recorded {
     Recorded {
+        deployment: crate::DEPLOYMENT.into(),
         position: 1,
         id: Uuid::nil(),
         category: category.to_owned(),

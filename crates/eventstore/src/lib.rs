@@ -10,6 +10,7 @@ mod cloudevent;
 mod codec;
 pub mod conformance;
 mod database;
+mod deployment;
 mod execute;
 #[cfg(test)]
 mod golden;
@@ -27,6 +28,7 @@ pub use clock::Clock;
 pub use cloudevent::CloudEvent;
 pub use codec::{category, drafts, fact};
 pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, is_lasting, migrate};
+pub use deployment::{DEPLOYMENT, NameError, name_deployment};
 pub use execute::{ExecuteError, Executed, Held, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
 pub use memory::MemoryEventStore;

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::deployment::DEPLOYMENT;
 use crate::judge::{self, Found};
 use crate::{
     Answered, Append, Appended, Error, EventStore, Filter, Metadata, Position, Recorded,
@@ -102,6 +103,7 @@ impl Log {
         for draft in drafts {
             let place = self.events.len();
             self.events.push(Recorded {
+                deployment: DEPLOYMENT.into(),
                 position: position_of(place + 1),
                 id: draft.id,
                 category: stream.category.to_owned(),

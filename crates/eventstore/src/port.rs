@@ -68,6 +68,8 @@ pub struct Draft {
 /// An event as it was stored.
 #[derive(Debug, Clone)]
 pub struct Recorded {
+    /// The name of the installation whose log it is in.
+    pub deployment: Arc<str>,
     /// Place in the log.
     pub position: Position,
     /// Its identity.

@@ -16,6 +16,7 @@ mod leases;
 mod notary;
 mod notifier;
 mod react;
+pub mod signing;
 pub mod subscriptions;
 mod supervise;
 

@@ -1,11 +1,11 @@
 //! The log as an audit trail. These questions are about the log itself, so it answers them.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::api_key::Access;
 use domain::{Id, Tenant};
-use eventstore::audit::{Line, Sealed, origin};
+use eventstore::audit::{Line, Sealed, origin, verifiers};
 use eventstore::{Filter, Position, Recorded, Stretch};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -136,8 +136,54 @@ pub(super) async fn latest(
         let detail = "nothing is sealed yet: the notary has not come by";
         return Err(Problem::new(StatusCode::NOT_FOUND, "checkpoint_not_found", detail));
     };
-    let origin = origin(tenant);
-    let keys = app.trees.keys(&origin).await?.iter().map(ToString::to_string).collect();
+    let origin = origin(&app.trees.deployment().await?, tenant);
+    let keys = verifiers(&origin, &app.trees.keys().await?.publics);
+    let keys = keys.map_err(|error| Problem::internal(&error))?;
+    let keys = keys.iter().map(ToString::to_string).collect();
     let (size, root) = (head.size, head.root.to_string());
     Ok(Json(Checkpoint { origin, size, position, root, note, keys }))
+}
+
+/// What proves that an event is in the log.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditProof)]
+pub(super) struct Proved {
+    /// The event.
+    event_id: Uuid,
+    /// Its place in the log.
+    position: Position,
+    /// Its place in the tenant's tree.
+    leaf_index: u64,
+    /// The proof, with the newest checkpoint (C2SP tlog-proof).
+    proof: String,
+}
+
+/// Prove an event.
+///
+/// Whoever has the event's line of an export and a key of the log can check with it that the log has
+/// the event, without seeing any other. It takes `admin` access.
+#[utoipa::path(
+    get, path = "/audit/proof/{event}", tag = "audit", operation_id = "get_audit_proof",
+    params(("event" = Uuid, Path, description = "The event's id.")),
+    responses(
+        (status = 200, description = "The proof", body = Proved),
+        (status = "4XX", description = "A problem", body = Problem),
+    ),
+)]
+pub(super) async fn proof(
+    State(app): State<App>,
+    caller: Caller,
+    Path(event): Path<String>,
+) -> Result<Json<Proved>, Problem> {
+    caller.needs(Access::Admin)?;
+    let missing = || {
+        let detail = "there is no such event, or it is not sealed yet";
+        Problem::new(StatusCode::NOT_FOUND, "event_not_found", detail)
+    };
+    let event_id: Uuid = event.parse().map_err(|_| missing())?;
+    let tenant = caller.tenant.as_uuid();
+    let position = app.trees.position_of(tenant, event_id).await?.ok_or_else(missing)?;
+    let file = app.trees.prove(tenant, position).await?.ok_or_else(missing)?;
+    let (leaf_index, proof) = (file.index, file.to_string());
+    Ok(Json(Proved { event_id, position, leaf_index, proof }))
 }

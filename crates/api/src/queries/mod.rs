@@ -25,6 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(audit::events))
         .routes(routes!(audit::latest))
+        .routes(routes!(audit::proof))
         .routes(routes!(workflows::list))
         .routes(routes!(workflows::get))
         .routes(routes!(executions::list_all))

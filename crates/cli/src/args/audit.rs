@@ -1,8 +1,10 @@
 //! What `everstep audit` understands.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
+use uuid::Uuid;
 
 use super::{Database, Place};
 
@@ -15,6 +17,11 @@ pub(crate) enum Audit {
     Verify(Verify),
     /// Print what proves that an event is in the log (C2SP tlog-proof)
     Proof(Proof),
+    /// Replace the key that signs checkpoints; the old one names the new one
+    RotateKey {
+        #[command(flatten)]
+        database: Database,
+    },
 }
 
 impl Audit {
@@ -23,6 +30,7 @@ impl Audit {
             Self::Export(what) => &what.database,
             Self::Verify(what) => &what.database,
             Self::Proof(what) => &what.database,
+            Self::RotateKey { database } => database,
         }
     }
 }
@@ -71,13 +79,13 @@ pub(crate) enum ExportFormat {
 pub(crate) struct Only {
     /// Only those of this tenant
     #[arg(long, value_name = "ID")]
-    pub(crate) tenant: Option<uuid::Uuid>,
+    pub(crate) tenant: Option<Uuid>,
     /// Only those of this type, such as execution.started
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
     /// Only those caused by this API key or integration
     #[arg(long, value_name = "ID")]
-    pub(crate) actor: Option<uuid::Uuid>,
+    pub(crate) actor: Option<Uuid>,
 }
 
 /// Checks the log.
@@ -96,11 +104,31 @@ pub(crate) struct Verify {
     pub(crate) database: Database,
 }
 
+/// An event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// By its place in the log.
+    At(i64),
+    /// By its id.
+    Id(Uuid),
+}
+
+impl FromStr for Event {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(position) = text.parse() {
+            return if position > 0 { Ok(Self::At(position)) } else { Err("positions run from 1") };
+        }
+        text.parse().map(Self::Id).map_err(|_| "neither a position nor the id (UUID) of an event")
+    }
+}
+
 /// Proves an event.
 #[derive(Debug, Args)]
 pub(crate) struct Proof {
-    /// Where the event is in the log
-    pub(crate) position: i64,
+    /// The event's id, or where it is in the log
+    pub(crate) event: Event,
     #[command(flatten)]
     pub(crate) database: Database,
 }

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
 
-pub(crate) use audit::{Audit, Export, ExportFormat, Only, Proof, Verify};
+pub(crate) use audit::{Audit, Event, Export, ExportFormat, Only, Proof, Verify};
 
 /// Runs AI workflows on one verifiable log.
 #[derive(Debug, Parser)]

@@ -12,6 +12,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("EVERSTEP_ADDRESS", "http.address"),
     ("EVERSTEP_DATA_DIR", "data_dir"),
     ("EVERSTEP_DEFAULT_PROVIDER", "default_provider"),
+    ("EVERSTEP_DEPLOYMENT", "deployment"),
     ("EVERSTEP_PORT", "http.port"),
     ("MAIL_FROM", "mail.from"),
     ("OPENAI_BASE_URL", "providers.openai.base_url"),

@@ -18,6 +18,8 @@ use super::{Environment, Error, SecretUrl};
 pub(crate) struct Settings {
     /// Where this instance keeps its own files.
     pub(crate) data_dir: PathBuf,
+    /// What the installation is called; `everstep` if nothing is said.
+    pub(crate) deployment: Option<String>,
     /// The provider of agents who name none; always set after [`load`](super::load).
     pub(crate) default_provider: Option<String>,
     /// The HTTP server.

@@ -5,20 +5,25 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eventstore::audit::{Line, Notary, Trees, entry, origin};
+use connectors::vault::Vault;
+use domain::Id;
+use domain::integration::SecretRef;
+use eventstore::audit::{Line, Notary, Trees, entry, origin, verifiers};
 use eventstore::tlog::{Checkpoint, EMPTY, ProofFile, Signer, TreeHead, leaf};
 use eventstore::{EventStore, PgEventStore};
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::database::{fill, url_of};
-use super::{Ended, run, text};
+use super::database::{fill, fill_after, url_of};
+use super::{Ended, everstep, run, text};
 
 const TENANT: Uuid = Uuid::from_u128(1);
 const SEED: [u8; 32] = [3; 32];
+const MASTER: [u8; 32] = [8; 32];
 const EVENTS: i64 = 600;
 
 /// Everything that is needed to check the tenant's events, beside the database they come from.
@@ -31,7 +36,7 @@ struct Audit {
 
 async fn sealed(pool: &PgPool) -> Audit {
     fill(pool, EVENTS).await;
-    let signer = Signer::new(&origin(TENANT), &SEED).unwrap();
+    let signer = Signer::new(&origin("everstep", TENANT), &SEED).unwrap();
     sqlx::query("INSERT INTO es.signing_key (secret, fingerprint, public) VALUES ($1, '', $2)")
         .bind(Uuid::nil())
         .bind(signer.verifier().public().as_slice())
@@ -116,7 +121,7 @@ async fn an_untouched_log_and_its_bundle_verify(pool: PgPool) {
     let own = run(&["audit", "verify", bundle, "-o", "json"]).expect(0).json();
     assert_eq!((&own["events"], &own["result"]), (&600.into(), &"verified".into()));
     run(&["audit", "verify", bundle, "--key", &audit.key]).expect(0);
-    let other = Signer::new(&origin(TENANT), &[4; 32]).unwrap().verifier().to_string();
+    let other = Signer::new(&origin("everstep", TENANT), &[4; 32]).unwrap().verifier().to_string();
     run(&["audit", "verify", bundle, "--key", &other]).expect(8);
     run(&["audit", "verify", bundle, "--key", "nonsense"]).expect(2);
     run(&["audit", "verify", "/nowhere"]).expect(3);
@@ -199,9 +204,18 @@ async fn an_event_is_proved_to_whoever_has_only_the_proof(pool: PgPool) {
     let shown = run(&["audit", "proof", "417", "--database-url", &audit.url]).expect(0);
     let proof = ProofFile::parse(shown.out.as_bytes()).unwrap();
     let event = PgEventStore::new(pool.clone()).read(416, 1).await.unwrap().remove(0);
-    let keys = Trees::new(pool.clone()).keys(&origin(TENANT)).await.unwrap();
-    proof.verify(leaf(entry(&event).as_bytes()), &origin(TENANT), &keys).unwrap();
+    let keys = Trees::new(pool.clone()).keys().await.unwrap().publics;
+    let keys = verifiers(&origin("everstep", TENANT), &keys).unwrap();
+    proof.verify(leaf(entry(&event).as_bytes()), &origin("everstep", TENANT), &keys).unwrap();
     run(&["audit", "proof", "601", "--database-url", &audit.url]).expect(3);
+    let id = event.id.to_string();
+    let by_id = run(&["audit", "proof", &id, "--database-url", &audit.url]).expect(0);
+    assert_eq!(by_id.out, shown.out);
+    let other = Uuid::from_u128(1 << 100).to_string();
+    let unknown = run(&["audit", "proof", &other, "--database-url", &audit.url]).expect(3);
+    assert!(unknown.err.contains(&other), "{unknown:?}");
+    run(&["audit", "proof", "0", "--database-url", &audit.url]).expect(2);
+    run(&["audit", "proof", "first", "--database-url", &audit.url]).expect(2);
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
@@ -230,6 +244,77 @@ async fn an_export_has_only_what_was_asked_for(pool: PgPool) {
             ["audit", "export", "--database-url", &audit.url, "--from", bad[0], "--to", bad[1]];
         run(&args).expect(2);
     }
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn a_log_that_has_events_is_not_served_under_another_name(pool: PgPool) {
+    let audit = sealed(&pool).await;
+    let args = ["serve", "--port", "0", "--database-url", &audit.url, "--data-dir"];
+    let args = [&args[..], &[text(audit.files.path())]].concat();
+    let ended = Ended::of(everstep(&args).env("EVERSTEP_DEPLOYMENT", "acme")).expect(2);
+    assert!(
+        ended.err.contains("'acme': this installation has been called 'everstep'"),
+        "{ended:?}"
+    );
+}
+
+/// Puts the secret half of the key into the vault, as the notary does.
+async fn keep(pool: &PgPool) -> Vault {
+    let vault = Vault::new(pool.clone(), MASTER);
+    vault.verify().await.unwrap();
+    let (owner, secret) = (Id::from_uuid(Uuid::nil()), SecretString::from(hex::encode(SEED)));
+    let kept = vault.put(owner, Uuid::nil(), &secret).await.unwrap();
+    sqlx::query("UPDATE es.signing_key SET fingerprint = $1")
+        .bind(&kept.fingerprint)
+        .execute(pool)
+        .await
+        .unwrap();
+    vault
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn a_key_is_replaced_and_whoever_knew_the_old_one_believes_the_new_one(pool: PgPool) {
+    let audit = sealed(&pool).await;
+    let vault = keep(&pool).await;
+    let rotate = |master: [u8; 32]| {
+        let args = ["audit", "rotate-key", "--database-url", &audit.url, "-o", "json"];
+        Ended::of(everstep(&args).env("EVERSTEP_MASTER_KEY", hex::encode(master)))
+    };
+    rotate([1; 32]).expect(1);
+    let shown = rotate(MASTER).expect(0).json();
+
+    fill_after(&pool, EVENTS, 400).await;
+    let (secret, fingerprint): (Uuid, String) =
+        sqlx::query_as("SELECT secret, fingerprint FROM es.signing_key WHERE retired_at IS NULL")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    let reference = SecretRef { id: secret, fingerprint };
+    let seed = vault.get(Id::from_uuid(Uuid::nil()), &reference).await.unwrap();
+    let seed: [u8; 32] = hex::decode(seed.expose_secret()).unwrap().try_into().unwrap();
+    let new = Signer::new(&origin("everstep", TENANT), &seed).unwrap();
+    assert_eq!(shown["new"], hex::encode(new.verifier().public()));
+    let log = Arc::new(PgEventStore::new(pool.clone()));
+    let now = chrono::DateTime::from_timestamp(1_700_000_001, 0).unwrap();
+    let notary = Notary::new(pool.clone(), log, Zeroizing::new(seed));
+    let notary = notary.after(vec![Zeroizing::new(SEED)]);
+    // The first checkpoint after the change has both signatures, the second one has not.
+    assert_eq!(notary.seal(now).await.unwrap(), 400);
+    fill_after(&pool, EVENTS + 400, 1).await;
+    assert_eq!(notary.seal(now).await.unwrap(), 1);
+
+    run(&["audit", "verify", "--live", "--key", &audit.key, "--database-url", &audit.url])
+        .expect(0);
+    let bundle = audit.archive("rotated.tar.zst");
+    let bundle = text(&bundle);
+    run(&["audit", "verify", bundle]).expect(0);
+    run(&["audit", "verify", bundle, "--key", &audit.key]).expect(0);
+    run(&["audit", "verify", bundle, "--key", &new.verifier().to_string()]).expect(0);
+    let other = Signer::new(&origin("everstep", TENANT), &[4; 32]).unwrap().verifier().to_string();
+    run(&["audit", "verify", bundle, "--key", &other]).expect(8);
+    sqlx::query("UPDATE es.signing_key SET word = NULL").execute(&pool).await.unwrap();
+    let live = ["audit", "verify", "--live", "--key", &audit.key, "--database-url", &audit.url];
+    run(&live).expect(8);
 }
 
 impl Audit {
@@ -353,8 +438,12 @@ async fn an_archive_that_claims_more_than_it_can_hold_is_refused(pool: PgPool) {
     let audit = sealed(&pool).await;
     let files = unpacked(&audit.archive("good.tar.zst"));
     let head = TreeHead { size: 1 << 40, root: EMPTY };
-    let signer = Signer::new(&origin(TENANT), &SEED).unwrap();
-    let note = Checkpoint::new(&origin(TENANT), head).unwrap().sign(&signer).unwrap().to_string();
+    let signer = Signer::new(&origin("everstep", TENANT), &SEED).unwrap();
+    let note = Checkpoint::new(&origin("everstep", TENANT), head)
+        .unwrap()
+        .sign(&signer)
+        .unwrap()
+        .to_string();
     let ended = audit.made(|tar| {
         for (name, bytes) in &files {
             let bytes = if name == "checkpoint" { note.as_bytes() } else { bytes };

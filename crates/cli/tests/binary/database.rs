@@ -29,6 +29,11 @@ pub(super) async fn url_of(pool: &PgPool) -> String {
 
 /// Appends `count` events to the log, as an operator with SQL would see them done.
 pub(super) async fn fill(pool: &PgPool, count: i64) {
+    fill_after(pool, 0, count).await;
+}
+
+/// Appends `count` events more, after the first `before`.
+pub(super) async fn fill_after(pool: &PgPool, before: i64, count: i64) {
     use domain::{Actor, Id};
     use eventstore::{Append, Draft, EventStore, Expected, Metadata, StreamAppend, StreamId};
     let store = eventstore::PgEventStore::new(pool.clone());
@@ -48,7 +53,7 @@ pub(super) async fn fill(pool: &PgPool, count: i64) {
         at: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
     };
     let stream = StreamId { tenant, category: "api_key", id: uuid::Uuid::from_u128(4) };
-    let events = (1..=count).map(event).collect();
+    let events = (before + 1..=before + count).map(event).collect();
     let streams = vec![StreamAppend { stream, expected: Expected::Any, events }];
     store.append(Append { meta, streams, reply: None }).await.unwrap();
 }

@@ -4,6 +4,8 @@
 //! leaf is). The [`Notary`] grows the trees and signs checkpoints; [`Trees`] reads them, proves
 //! single events and checks everything against the log.
 
+mod find;
+mod keys;
 mod line;
 mod notary;
 #[cfg(test)]
@@ -11,7 +13,8 @@ mod tests;
 mod trees;
 mod verify;
 
+pub use keys::{Keys, followed, hand_over, verifiers};
 pub use line::{Line, LineError, data_hash, entry};
-pub use notary::{Notary, SEALED_AT_ONCE, origin};
+pub use notary::{Notary, SEALED_AT_ONCE, SealError, Seed, origin};
 pub use trees::{Sealed, Trees};
 pub use verify::{Finding, Verified, verify};

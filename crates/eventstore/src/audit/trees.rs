@@ -1,19 +1,23 @@
 //! The stored trees: their tiles and checkpoints.
 
+use std::sync::Arc;
+
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::keys::{self, Keys};
+use crate::deployment::deployment;
 use crate::tlog::{
-    EMPTY, Frontier, Hash, Note, ProofFile, Tile, TileId, TileSet, TreeHead, Verifier,
-    inclusion_tiles, prove_inclusion,
+    EMPTY, Frontier, Hash, Note, ProofFile, Tile, TileId, TileSet, TreeHead, inclusion_tiles,
+    prove_inclusion,
 };
 use crate::{Error, Position};
 
 /// The trees of a log, for whoever reads them.
 #[derive(Debug, Clone)]
 pub struct Trees {
-    pool: PgPool,
-    log: i16,
+    pub(super) pool: PgPool,
+    pub(super) log: i16,
 }
 
 /// A checkpoint as it is stored.
@@ -90,18 +94,14 @@ impl Trees {
         rows.into_iter().map(Sealed::try_from).collect()
     }
 
-    /// The keys that may sign checkpoints of the log of this origin, retired ones included.
-    pub async fn keys(&self, origin: &str) -> Result<Vec<Verifier>, Error> {
-        let keys: Vec<Vec<u8>> =
-            sqlx::query_scalar("SELECT public FROM es.signing_key ORDER BY created_at")
-                .fetch_all(&self.pool)
-                .await?;
-        let verifier = |key: Vec<u8>| {
-            let key: Option<[u8; 32]> = key.try_into().ok();
-            let verifier = key.and_then(|key| Verifier::of(origin, &key).ok());
-            verifier.ok_or_else(|| Error::Damaged("a stored public key is garbled".to_owned()))
-        };
-        keys.into_iter().map(verifier).collect()
+    /// The name of the installation that the trees are of.
+    pub async fn deployment(&self) -> Result<Arc<str>, Error> {
+        Ok(deployment(&self.pool, self.log).await?)
+    }
+
+    /// The keys that sign checkpoints, and those that did.
+    pub async fn keys(&self) -> Result<Keys, Error> {
+        keys::load(&self.pool).await
     }
 
     /// The hashes of some tiles.
@@ -143,9 +143,18 @@ impl Trees {
     }
 }
 
-/// Tiles with the positions of their leaves, as they are stored.
+/// What is noted of the events whose leaves a tile has.
+#[derive(Debug, Clone)]
+pub(super) struct Marks {
+    /// Where they are in the log.
+    pub(super) positions: Vec<Position>,
+    /// [`mark`](super::find::mark)s of their ids; none in tiles of a release that noted none.
+    pub(super) ids: Option<Vec<u8>>,
+}
+
+/// Tiles with what is noted of their leaves, as they are stored.
 #[derive(Default)]
-pub(super) struct Stored(Vec<(Tile, Option<Vec<Position>>)>);
+pub(super) struct Stored(Vec<(Tile, Marks)>);
 
 impl Stored {
     pub(super) fn into_set(self) -> TileSet {
@@ -154,11 +163,12 @@ impl Stored {
         set
     }
 
-    /// The positions of the leaves of a tile of level 0.
-    pub(super) fn positions(&self, index: u64) -> Vec<Position> {
+    /// What is noted of the leaves of a tile of level 0.
+    pub(super) fn marks(&self, index: u64) -> Marks {
         let found =
             self.0.iter().find(|(tile, _)| tile.id().level == 0 && tile.id().index == index);
-        found.and_then(|(_, positions)| positions.clone()).unwrap_or_default()
+        let nothing = || Marks { positions: vec![], ids: Some(vec![]) };
+        found.map_or_else(nothing, |(_, marks)| marks.clone())
     }
 }
 
@@ -168,6 +178,7 @@ struct TileRow {
     nth: i64,
     hashes: Vec<u8>,
     positions: Option<Vec<Position>>,
+    ids: Option<Vec<u8>>,
 }
 
 /// Reads tiles, as wide as they are.
@@ -180,7 +191,7 @@ pub(super) async fn tiles(
     let levels: Vec<i16> = ids.iter().map(|id| id.level.into()).collect();
     let places: Vec<i64> = ids.iter().map(|id| id.index.cast_signed()).collect();
     let rows: Vec<TileRow> = sqlx::query_as(
-        "SELECT t.level, t.nth, t.hashes, t.positions
+        "SELECT t.level, t.nth, t.hashes, t.positions, t.ids
          FROM unnest($3::smallint[], $4::bigint[]) w (level, nth)
          JOIN es.tile t ON t.log_id = $1 AND t.tree = $2 AND t.level = w.level AND t.nth = w.nth",
     )
@@ -191,11 +202,15 @@ pub(super) async fn tiles(
     .fetch_all(db)
     .await?;
     let mut stored = Stored::default();
-    for TileRow { level, nth, hashes, positions } in rows {
+    for TileRow { level, nth, hashes, positions, ids } in rows {
         let garbled = || Error::Damaged(format!("tile {level}/{nth} of {tree} is garbled"));
         let level = u8::try_from(level).map_err(|_| garbled())?;
         let tile = Tile::from_bytes(level, nth.cast_unsigned(), &hashes).map_err(|_| garbled())?;
-        stored.0.push((tile, positions));
+        let positions = positions.unwrap_or_default();
+        // An earlier release, beside this one, adds leaves and no ids.
+        let ids = ids.filter(|ids| ids.len() == 4 * positions.len());
+        let marks = Marks { positions, ids };
+        stored.0.push((tile, marks));
     }
     Ok(stored)
 }
@@ -238,5 +253,6 @@ pub(super) fn columns(tile: &Tile) -> (i16, i64, Vec<u8>) {
 #[derive(Debug, Default)]
 pub(super) struct Leaves {
     pub(super) hashes: Vec<Hash>,
-    pub(super) positions: Vec<Position>,
+    /// Of each event its position and the [`mark`](super::find::mark) of its id.
+    pub(super) marks: Vec<(Position, [u8; 4])>,
 }

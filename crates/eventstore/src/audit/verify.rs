@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::keys::followed;
 use super::line::leaf_hash;
 use super::notary::origin;
 use super::trees::{Sealed, Trees};
@@ -71,7 +72,11 @@ pub enum Finding {
 /// A tree that is built again from the log, beside the stored one.
 struct Tree {
     tenant: Uuid,
+    origin: String,
+    /// The keys that are believed, the oldest first.
     keys: Vec<Verifier>,
+    /// The newest key that has signed the last checkpoint.
+    signer: Option<Verifier>,
     frontier: Frontier,
     /// The stored tile that has the next leaf.
     tiles: TileSet,
@@ -84,16 +89,22 @@ struct Tree {
 }
 
 /// Checks the log against its trees. `pinned` are keys that the auditor has from elsewhere; without
-/// any, those that the installation names are believed.
+/// any, those that the installation names are believed. Keys that follow a believed one by its word
+/// are believed as well.
 pub async fn verify(
     log: &dyn EventStore,
     trees: &Trees,
     pinned: &[[u8; 32]],
 ) -> Result<Verified, Error> {
+    let (deployment, keys) = (trees.deployment().await?, trees.keys().await?);
+    let known = match pinned {
+        [] => keys.publics,
+        _ => followed(&deployment, pinned, &keys.words),
+    };
     let mut open = BTreeMap::new();
     let mut done = Verified { events: 0, checkpoints: 0, tenants: 0, unsealed: 0, finding: None };
     for tenant in trees.tenants().await? {
-        open.insert(tenant, Tree::begin(trees, tenant, pinned).await?);
+        open.insert(tenant, Tree::begin(trees, tenant, &deployment, &known).await?);
     }
     done.tenants = open.len();
     let mut after = 0;
@@ -131,17 +142,20 @@ pub async fn verify(
 }
 
 impl Tree {
-    async fn begin(trees: &Trees, tenant: Uuid, pinned: &[[u8; 32]]) -> Result<Self, Error> {
-        let name = origin(tenant);
-        let keys = if pinned.is_empty() {
-            trees.keys(&name).await?
-        } else {
-            pinned.iter().filter_map(|key| Verifier::of(&name, key).ok()).collect()
-        };
+    async fn begin(
+        trees: &Trees,
+        tenant: Uuid,
+        deployment: &str,
+        known: &[[u8; 32]],
+    ) -> Result<Self, Error> {
+        let origin = origin(deployment, tenant);
+        let keys = known.iter().filter_map(|key| Verifier::of(&origin, key).ok()).collect();
         let last = trees.latest(tenant).await?.map_or(super::trees::NOTHING, |last| last.head);
         Ok(Self {
             tenant,
+            origin,
             keys,
+            signer: None,
             frontier: Frontier::default(),
             tiles: TileSet::default(),
             levels: vec![],
@@ -239,16 +253,11 @@ impl Tree {
         let Some(sealed) = self.ahead.pop_if(|sealed| sealed.head.size == size) else {
             return Ok(None);
         };
-        let wrong = |reason: String| Finding::Checkpoint { tenant: self.tenant, size, reason };
-        let opened = Note::parse(sealed.note.as_bytes())
-            .map_err(|error| error.to_string())
-            .and_then(|note| {
-                let opened = Checkpoint::open(&note, &origin(self.tenant), &self.keys);
-                opened.map_err(|error| error.to_string())
-            });
-        Ok(match opened {
+        let (tenant, head) = (self.tenant, self.frontier.head());
+        let wrong = |reason: String| Finding::Checkpoint { tenant, size, reason };
+        Ok(match self.opened(&sealed.note) {
             Err(reason) => Some(wrong(reason)),
-            Ok(opened) if opened.checkpoint.head() != self.frontier.head() => {
+            Ok(checkpoint) if checkpoint.head() != head => {
                 Some(wrong("its root is not that of the events".to_owned()))
             }
             Ok(_) => {
@@ -256,6 +265,22 @@ impl Tree {
                 None
             }
         })
+    }
+
+    /// The checkpoint in a note, if it is signed as it must be: by a key that is believed, and by
+    /// the key of the checkpoint before it. When that was replaced, both sign the first checkpoint
+    /// of the new key, and so a key that was replaced cannot come back.
+    fn opened(&mut self, note: &str) -> Result<Checkpoint, String> {
+        let note = Note::parse(note.as_bytes()).map_err(|error| error.to_string())?;
+        let opened = Checkpoint::open(&note, &self.origin, &self.keys);
+        let opened = opened.map_err(|error| error.to_string())?;
+        if let Some(before) = self.signer.as_ref().filter(|key| !note.is_signed_by(key)) {
+            return Err(format!(
+                "the key of the checkpoint before it, {before}, has not signed it"
+            ));
+        }
+        self.signer = self.keys.iter().rfind(|key| note.is_signed_by(key)).cloned();
+        Ok(opened.checkpoint)
     }
 
     /// What was sealed and is not in the log any more, or a tile at the right edge that is not the

@@ -13,13 +13,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{Id, Tenant};
 use sqlx::{PgPool, Postgres};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
 use self::row::{Answer, Row, contiguous};
 use self::writer::Writer;
+use crate::deployment::deployment;
 use crate::judge::{self, Found};
 use crate::{
     Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, StreamAppend,
@@ -44,6 +45,7 @@ pub struct PgEventStore {
     log: i16,
     bell: Bell,
     writer: Writer,
+    deployment: OnceCell<Arc<str>>,
 }
 
 impl PgEventStore {
@@ -59,7 +61,7 @@ impl PgEventStore {
     #[must_use]
     pub fn of_log(pool: PgPool, log: i16) -> Self {
         let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
-        Self { pool, log, bell, writer }
+        Self { pool, log, bell, writer, deployment: OnceCell::new() }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -69,6 +71,16 @@ impl PgEventStore {
         let upto = self.head().await? + AHEAD;
         let made = || sqlx::query_scalar("SELECT es.make_partitions($1)").bind(upto);
         Ok(retrying(|| made().fetch_one(&self.pool)).await?)
+    }
+
+    /// Stored rows as events of this installation, whose name stays once there are any.
+    async fn recorded(&self, rows: Vec<Row>) -> Result<Vec<Recorded>, Error> {
+        if rows.is_empty() {
+            return Ok(vec![]);
+        }
+        let ask = || retrying(|| deployment(&self.pool, self.log));
+        let name = self.deployment.get_or_try_init(ask).await?;
+        rows.into_iter().map(|row| row.recorded(name.clone())).collect()
     }
 
     /// Why an append was refused, or that it was stored before.
@@ -166,7 +178,7 @@ impl EventStore for PgEventStore {
         };
         let rows = retrying(|| query().fetch_all(&self.pool)).await?;
         contiguous("version", after, rows.iter().map(|row| row.version))?;
-        rows.into_iter().map(Recorded::try_from).collect()
+        self.recorded(rows).await
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
@@ -194,7 +206,7 @@ impl EventStore for PgEventStore {
         if last < upto {
             return Err(Error::Damaged(format!("position {} of {upto} is missing", last + 1)));
         }
-        rows.into_iter().map(Recorded::try_from).collect()
+        self.recorded(rows).await
     }
 
     async fn select(
@@ -234,8 +246,7 @@ impl EventStore for PgEventStore {
         let rows = retrying(|| query().fetch_all(&self.pool)).await?;
         let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == limit);
         let upto = if is_full { rows.last().map_or(after, |row| row.position) } else { end };
-        let events = rows.into_iter().map(Recorded::try_from).collect::<Result<_, _>>()?;
-        Ok(Stretch { events, upto })
+        Ok(Stretch { events: self.recorded(rows).await?, upto })
     }
 
     async fn head(&self) -> Result<Position, Error> {

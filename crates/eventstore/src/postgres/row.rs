@@ -1,5 +1,7 @@
 //! Rows of the log, as they come back.
 
+use std::sync::Arc;
+
 use domain::{Id, Timestamp};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -25,10 +27,10 @@ pub(super) struct Row {
     body: Vec<u8>,
 }
 
-impl TryFrom<Row> for Recorded {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self, Error> {
+impl Row {
+    /// The event, in the log of an installation.
+    pub(super) fn recorded(self, deployment: Arc<str>) -> Result<Recorded, Error> {
+        let row = self;
         let damaged = || Error::Damaged(format!("the event at {} is garbled", row.position));
         let schema = u16::try_from(row.schema).map_err(|_| damaged())?;
         let salt = row.salt.try_into().map_err(|_| damaged())?;
@@ -37,7 +39,8 @@ impl TryFrom<Row> for Recorded {
         // A kind of actor that is unknown here is known to a newer release.
         let newer = |_| Error::Newer { name: row.name.clone(), version: schema };
         let actor = serde_json::from_str(&row.actor).map_err(newer)?;
-        Ok(Self {
+        Ok(Recorded {
+            deployment,
             position: row.position,
             id: row.id,
             category: row.category,

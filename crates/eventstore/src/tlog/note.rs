@@ -144,6 +144,12 @@ impl Note {
         &self.signatures
     }
 
+    /// Whether there is a signature that claims to be by this key, good or not.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &Verifier) -> bool {
+        self.signatures.iter().any(|signature| key.made(signature))
+    }
+
     /// Signs the text, in place of an earlier signature of the same key.
     pub fn sign(&mut self, signer: &Signer) {
         self.put(signer.sign(&self.text));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use eventstore::PgEventStore;
-use eventstore::audit::{Trees, origin};
+use eventstore::audit::{Trees, origin, verifiers};
 use eventstore::tlog::{Hash, TILE_WIDTH, TileId, Tiles};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -33,6 +33,8 @@ const TILES: usize = 64;
 /// What a bundle says of itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
+    /// The name of the installation.
+    pub(super) deployment: String,
     /// Whose events.
     pub(super) tenant: Uuid,
     /// How many; they are all that the tenant has up to the checkpoint.
@@ -41,6 +43,8 @@ pub(super) struct Manifest {
     pub(super) position: i64,
     /// SHA-256 of the file with the events, in hex, for whoever has no other means to check it.
     pub(super) events_sha256: String,
+    /// Where the key was replaced: the signed notes by which keys follow one another.
+    pub(super) key_words: Vec<String>,
 }
 
 /// Writes the bundle of a tenant to where nothing is yet.
@@ -57,17 +61,22 @@ pub(super) async fn write(
     };
     let mut pack = Pack::create(path)?;
     let (mut events, written) = events(store, trees, tenant, sealed.position).await?;
+    let deployment = trees.deployment().await.context("reading the name")?;
+    let keys = trees.keys().await.context("reading the keys")?;
+    let verifiers = verifiers(&origin(&deployment, tenant), &keys.publics);
+    let verifiers = verifiers.context("reading the keys")?;
     let manifest = Manifest {
+        deployment: deployment.to_string(),
         tenant,
         events: written as u64,
         position: sealed.position,
         events_sha256: digest(&mut events)?,
+        key_words: keys.words,
     };
     let manifest = serde_json::to_vec_pretty(&manifest).map_err(anyhow::Error::from)?;
     pack.put(MANIFEST, &manifest)?;
     pack.put(CHECKPOINT, sealed.note.as_bytes())?;
-    let keys = trees.keys(&origin(tenant)).await.context("reading the keys")?;
-    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let keys: Vec<String> = verifiers.iter().map(ToString::to_string).collect();
     pack.put(KEYS, (keys.join("\n") + "\n").as_bytes())?;
     put_tiles(trees, tenant, sealed.head.size, &mut pack).await?;
     pack.put_file(EVENTS, events)?;

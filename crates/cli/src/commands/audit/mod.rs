@@ -6,6 +6,7 @@ mod export;
 mod format;
 mod offline;
 mod pack;
+mod rotate;
 mod verify;
 
 use anyhow::Context as _;
@@ -13,6 +14,7 @@ use eventstore::audit::Trees;
 use eventstore::{PgEventStore, Role};
 
 pub(crate) use export::export;
+pub(crate) use rotate::rotate_key;
 pub(crate) use verify::{proof, verify};
 
 use super::Context;

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
-use eventstore::audit::{Line, origin};
+use eventstore::audit::{Line, followed, origin, verifiers};
 use eventstore::tlog::{Checkpoint, Frontier, Hash, Note, Tile, TileId, TreeHead, Verifier};
 use sha2::{Digest, Sha256};
 
@@ -76,9 +76,9 @@ impl Source for Directory<'_> {
 fn check(source: &mut dyn Source, pinned: &[[u8; 32]]) -> Result<Manifest, Failure> {
     let manifest: Manifest = serde_json::from_slice(&small(source, MANIFEST)?)
         .map_err(|error| bad(format!("{MANIFEST}: {error}")))?;
-    let name = origin(manifest.tenant);
+    let name = origin(&manifest.deployment, manifest.tenant);
     let note = small(source, CHECKPOINT)?;
-    let known = keys(&name, &small(source, KEYS)?, pinned)?;
+    let known = keys(&manifest, &small(source, KEYS)?, pinned)?;
     let note = Note::parse(&note).map_err(|error| bad(error.to_string()))?;
     let opened = Checkpoint::open(&note, &name, &known).map_err(|error| bad(error.to_string()))?;
     let head = opened.checkpoint.head();
@@ -116,10 +116,12 @@ fn small(source: &mut dyn Source, name: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn keys(name: &str, stored: &[u8], pinned: &[[u8; 32]]) -> Result<Vec<Verifier>, Failure> {
+/// The keys that are believed: those of the bundle, else pinned ones and what follows by their word.
+fn keys(manifest: &Manifest, stored: &[u8], pinned: &[[u8; 32]]) -> Result<Vec<Verifier>, Failure> {
     if !pinned.is_empty() {
-        let keys = pinned.iter().map(|key| Verifier::of(name, key));
-        return keys.collect::<Result<_, _>>().map_err(|error| bad(format!("--key: {error}")));
+        let known = followed(&manifest.deployment, pinned, &manifest.key_words);
+        let name = origin(&manifest.deployment, manifest.tenant);
+        return verifiers(&name, &known).map_err(|error| bad(format!("--key: {error}")));
     }
     let lines = std::str::from_utf8(stored).map_err(|_| bad(format!("{KEYS} is no text")))?;
     let keys = lines.lines().map(str::parse);

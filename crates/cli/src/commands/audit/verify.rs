@@ -1,13 +1,15 @@
 //! `audit verify` and `audit proof`.
 
 use anyhow::Context as _;
-use eventstore::EventStore;
+use eventstore::audit::Trees;
 use eventstore::tlog::Verifier;
+use eventstore::{EventStore, PgEventStore};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::super::Context;
 use super::{offline, open};
-use crate::args::{Proof, Verify};
+use crate::args::{Event, Proof, Verify};
 use crate::failure::{Failure, count};
 
 /// Checks the installation's own log, or a bundle without it.
@@ -58,16 +60,34 @@ pub(crate) async fn verify(context: &Context, what: &Verify) -> Result<(), Failu
 /// Prints what proves that an event is in its tenant's log.
 pub(crate) async fn proof(context: &Context, what: &Proof) -> Result<(), Failure> {
     let (store, trees) = open(context).await?;
-    let found = store.read(what.position - 1, 1).await.context("reading the log")?;
-    let Some(event) = found.first() else {
-        return Err(Failure::NotFound(format!("no event is at position {}", what.position)));
+    let (tenant, position) = match what.event {
+        Event::At(position) => (tenant_at(&store, position).await?, position),
+        Event::Id(id) => find(&trees, id).await?,
     };
-    let tenant = event.meta.tenant.as_uuid();
-    let proof = trees.prove(tenant, event.position).await.context("reading the tree")?;
+    let proof = trees.prove(tenant, position).await.context("reading the tree")?;
     let proof = proof.ok_or_else(|| {
-        Failure::NotFound(format!("the event at position {} is not sealed yet", what.position))
+        Failure::NotFound(format!("the event at position {position} is not sealed yet"))
     })?;
     context
         .output
         .show(&json!({"proof": proof.to_string()}), || proof.to_string().trim_end().to_owned())
+}
+
+async fn tenant_at(store: &PgEventStore, position: i64) -> Result<Uuid, Failure> {
+    let found = store.read(position - 1, 1).await.context("reading the log")?;
+    let event = found
+        .first()
+        .ok_or_else(|| Failure::NotFound(format!("no event is at position {position}")))?;
+    Ok(event.meta.tenant.as_uuid())
+}
+
+/// Whose event it is, and where.
+async fn find(trees: &Trees, id: Uuid) -> Result<(Uuid, i64), Failure> {
+    for tenant in trees.tenants().await.context("reading the trees")? {
+        let found = trees.position_of(tenant, id).await.context("looking for the event")?;
+        if let Some(position) = found {
+            return Ok((tenant, position));
+        }
+    }
+    Err(Failure::NotFound(format!("no event that is sealed has the id {id}")))
 }

@@ -18,6 +18,7 @@ use super::*;
 
 fn recorded(position: i64, actor: Actor, traceparent: Option<&str>) -> Recorded {
     Recorded {
+        deployment: "everstep".into(),
         position,
         id: Uuid::from_u128(1),
         category: "execution".to_owned(),

@@ -1,5 +1,8 @@
 //! Sealing, proving, and finding whatever was changed.
 
+mod finding;
+mod keys;
+
 use std::sync::Arc;
 
 use domain::scenario::NOON;
@@ -10,7 +13,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Finding, Line, LineError, Notary, Trees, entry, origin, verify};
+use super::{Finding, Line, LineError, Notary, SealError, Trees, entry, origin, verifiers, verify};
 use crate::tlog::{Checkpoint, Note, Signer, leaf};
 use crate::{
     Append, Draft, EventStore, Expected, Metadata, PgEventStore, Recorded, StreamAppend, StreamId,
@@ -20,6 +23,7 @@ const SEED: [u8; 32] = [9; 32];
 
 fn recorded(body: &str) -> Recorded {
     Recorded {
+        deployment: "everstep".into(),
         position: 12,
         id: Uuid::from_u128(1),
         category: "execution".to_owned(),
@@ -113,17 +117,30 @@ async fn append(store: &PgEventStore, tenant: u128, stream: u128, from: i64, cou
     store.append(Append { meta, streams: vec![part], reply: None }).await.expect("appends");
 }
 
+fn public(seed: &[u8; 32]) -> [u8; 32] {
+    *Signer::new("any", seed).unwrap().verifier().public()
+}
+
+/// Makes a key the newest, by the word of the one before it.
+async fn tell(pool: &PgPool, seed: &[u8; 32], word: Option<&str>) {
+    let retire = "UPDATE es.signing_key SET retired_at = now() WHERE retired_at IS NULL";
+    sqlx::query(retire).execute(pool).await.unwrap();
+    sqlx::query(
+        "INSERT INTO es.signing_key (secret, fingerprint, public, word)
+         VALUES (gen_random_uuid(), '', $1, $2)",
+    )
+    .bind(public(seed).as_slice())
+    .bind(word)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
 /// A log of two tenants, sealed in pieces of uneven size.
 async fn sealed(pool: &PgPool) -> (Arc<PgEventStore>, Notary, Trees) {
     let store = Arc::new(PgEventStore::new(pool.clone()));
     let notary = Notary::new(pool.clone(), store.clone(), Zeroizing::new(SEED));
-    let public = *Signer::new("any", &SEED).unwrap().verifier().public();
-    sqlx::query("INSERT INTO es.signing_key (secret, fingerprint, public) VALUES ($1, '', $2)")
-        .bind(Uuid::nil())
-        .bind(public.as_slice())
-        .execute(pool)
-        .await
-        .unwrap();
+    tell(pool, &SEED, None).await;
     for (stream, count) in [(1, 3), (2, 250), (3, 10), (4, 600)] {
         append(&store, 71, stream, 0, count).await;
         append(&store, 72, stream, 0, 7).await;
@@ -140,7 +157,8 @@ async fn a_sealed_log_verifies_and_each_of_its_events_can_be_proved(pool: PgPool
     assert_eq!((whole.tenants, whole.checkpoints), (2, 8));
 
     let tenant = Uuid::from_u128(71);
-    let keys = trees.keys(&origin(tenant)).await.expect("keys");
+    let keys = trees.keys().await.expect("keys").publics;
+    let keys = verifiers(&origin("everstep", tenant), &keys).expect("are keys");
     for event in store.read(0, 1_000).await.expect("reads") {
         if event.meta.tenant.as_uuid() != tenant || event.position % 37 != 1 {
             continue;
@@ -148,8 +166,8 @@ async fn a_sealed_log_verifies_and_each_of_its_events_can_be_proved(pool: PgPool
         let proof = trees.prove(tenant, event.position).await.expect("asks").expect("is sealed");
         let read = crate::tlog::ProofFile::parse(proof.to_string().as_bytes()).expect("parses");
         let hash = leaf(entry(&event).as_bytes());
-        read.verify(hash, &origin(tenant), &keys).expect("is proved");
-        read.verify(leaf(b"another"), &origin(tenant), &keys).expect_err("is not");
+        read.verify(hash, &origin("everstep", tenant), &keys).expect("is proved");
+        read.verify(leaf(b"another"), &origin("everstep", tenant), &keys).expect_err("is not");
     }
     assert_eq!(notary.seal(NOON).await.expect("has nothing to do"), 0);
     append(&store, 71, 9, 0, 2).await;
@@ -165,8 +183,9 @@ async fn checkpoints_of_tenants_are_leaves_of_the_installations_tree(pool: PgPoo
     let last = trees.latest(own).await.expect("reads").expect("is there");
     assert_eq!(last.head.size, 8, "two tenants, four checkpoints each");
     let note = Note::parse(last.note.as_bytes()).expect("parses");
-    let keys = trees.keys(&origin(own)).await.expect("keys");
-    Checkpoint::open(&note, &origin(own), &keys).expect("is signed");
+    let keys = trees.keys().await.expect("keys").publics;
+    let keys = verifiers(&origin("everstep", own), &keys).expect("are keys");
+    Checkpoint::open(&note, &origin("everstep", own), &keys).expect("is signed");
     assert!(!trees.tenants().await.expect("tenants").contains(&own));
 }
 
@@ -279,5 +298,5 @@ async fn nothing_is_signed_on_top_of_changed_tiles(pool: PgPool) {
         sqlx::query(statement).execute(&mut *db).await.expect("tampers");
     }
     let refused = notary.seal(NOON).await;
-    assert!(matches!(refused, Err(crate::Error::Damaged(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SealError::Log(crate::Error::Damaged(_)))), "{refused:?}");
 }
