@@ -86,7 +86,7 @@ async fn carry_out(
         Command::Execution(command) => commands::execution(context, command).await,
         Command::Projection(command) => commands::projection(context, &command).await,
         Command::Replay(what) => commands::replay(context, &what).await,
-        Command::Audit(command) => commands::audit(context, command).await,
+        Command::Audit(command) => commands::audit(context, *command).await,
         Command::Subscription(command) => commands::subscription(context, command).await,
         Command::Openapi => commands::openapi(),
         Command::Completions { shell } => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
+use eventstore::tlog::Verifier;
 use uuid::Uuid;
 
 use super::{Database, Place};
@@ -17,6 +18,10 @@ pub(crate) enum Audit {
     Verify(Verify),
     /// Print what proves that an event is in the log (C2SP tlog-proof)
     Proof(Proof),
+    /// Print the newest checkpoint of a tenant, or have witnesses cosign it
+    Checkpoint(Checkpoint),
+    /// Cosign a checkpoint of another installation, if it follows from what was cosigned before
+    Witness(Cosign),
     /// Replace the key that signs checkpoints; the old one names the new one
     RotateKey {
         #[command(flatten)]
@@ -30,6 +35,8 @@ impl Audit {
             Self::Export(what) => &what.database,
             Self::Verify(what) => &what.database,
             Self::Proof(what) => &what.database,
+            Self::Checkpoint(what) => &what.database,
+            Self::Witness(what) => &what.database,
             Self::RotateKey { database } => database,
         }
     }
@@ -57,6 +64,9 @@ pub(crate) struct Export {
     #[arg(long, value_name = "DIR|FILE.tar.zst", requires = "tenant")]
     #[arg(conflicts_with_all = ["file", "from", "to", "kind", "actor", "format"])]
     pub(crate) bundle: Option<PathBuf>,
+    /// Write the bundle up to the newest checkpoint that this witness has cosigned
+    #[arg(long, value_name = "KEY", requires = "bundle")]
+    pub(crate) witness: Option<Verifier>,
     #[command(flatten)]
     pub(crate) database: Database,
 }
@@ -97,9 +107,46 @@ pub(crate) struct Verify {
     /// Check the log in the database
     #[arg(long)]
     pub(crate) live: bool,
-    /// Believe only this key, `name+id+key` as in keys.txt; may be given more than once
+    /// Believe only this key, `name+id+key` as in keys.txt, and those that follow it by its word;
+    /// may be given more than once
     #[arg(long, value_name = "KEY")]
-    pub(crate) key: Vec<String>,
+    pub(crate) key: Vec<Verifier>,
+    /// Ask that this witness has cosigned: the bundle, or a checkpoint of each tenant; may be given
+    /// more than once
+    #[arg(long, value_name = "KEY")]
+    pub(crate) witness: Vec<Verifier>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Shows a checkpoint to witnesses.
+#[derive(Debug, Args)]
+pub(crate) struct Checkpoint {
+    /// Whose
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Uuid,
+    /// Print what a witness is asked that has cosigned up to this size; 0 the first time
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) old: Option<u64>,
+    /// Keep the checkpoint that a witness has cosigned; `-` for standard input
+    #[arg(long, value_name = "FILE", requires = "witness", conflicts_with = "old")]
+    pub(crate) add: Option<PathBuf>,
+    /// The witness's key, as `everstep audit witness` shows it there
+    #[arg(long, value_name = "KEY", requires = "add")]
+    pub(crate) witness: Option<Verifier>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Cosigns.
+#[derive(Debug, Args)]
+pub(crate) struct Cosign {
+    /// What `everstep audit checkpoint --old` printed there, `-` for standard input; without it, the
+    /// key of this witness is shown, and what it has cosigned
+    pub(crate) request: Option<PathBuf>,
+    /// A key of that log, as in keys.txt; needed the first time and when it has another
+    #[arg(long, value_name = "KEY", requires = "request")]
+    pub(crate) key: Vec<Verifier>,
     #[command(flatten)]
     pub(crate) database: Database,
 }

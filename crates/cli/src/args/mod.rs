@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
 
-pub(crate) use audit::{Audit, Event, Export, ExportFormat, Only, Proof, Verify};
+pub(crate) use audit::{
+    Audit, Checkpoint, Cosign, Event, Export, ExportFormat, Only, Proof, Verify,
+};
 
 /// Runs AI workflows on one verifiable log.
 #[derive(Debug, Parser)]
@@ -81,7 +83,7 @@ pub(crate) enum Command {
     Replay(Replay),
     /// The log as an audit trail
     #[command(subcommand)]
-    Audit(Audit),
+    Audit(Box<Audit>),
     /// Those who follow the log to carry something out, and what they cannot go on with
     #[command(subcommand)]
     Subscription(Subscription),

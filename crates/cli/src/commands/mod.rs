@@ -124,6 +124,8 @@ pub(crate) async fn audit(context: &Context, command: Audit) -> Result<(), Failu
         Audit::Export(what) => audit::export(context, &what).await,
         Audit::Verify(what) => audit::verify(context, &what).await,
         Audit::Proof(what) => audit::proof(context, &what).await,
+        Audit::Checkpoint(what) => audit::checkpoint(context, &what).await,
+        Audit::Witness(what) => audit::witness(context, &what).await,
         Audit::RotateKey { .. } => audit::rotate_key(context).await,
     }
 }

@@ -4,6 +4,7 @@
 //! leaf is). The [`Notary`] grows the trees and signs checkpoints; [`Trees`] reads them, proves
 //! single events and checks everything against the log.
 
+mod cosigned;
 mod find;
 mod keys;
 mod line;
@@ -12,9 +13,12 @@ mod notary;
 mod tests;
 mod trees;
 mod verify;
+mod witness;
 
+pub use cosigned::{CosignatureError, keep_cosignature};
 pub use keys::{Keys, followed, hand_over, verifiers};
 pub use line::{Line, LineError, data_hash, entry};
 pub use notary::{Notary, SEALED_AT_ONCE, SealError, Seed, origin};
 pub use trees::{Sealed, Trees};
-pub use verify::{Finding, Verified, verify};
+pub use verify::{Finding, Trust, Verified, verify};
+pub use witness::{Witness, WitnessError, Witnessed};

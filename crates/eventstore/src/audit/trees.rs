@@ -27,14 +27,14 @@ pub struct Sealed {
     pub head: TreeHead,
     /// Position of the last event in it.
     pub position: Position,
-    /// The signed note.
+    /// The signed note, and the cosignatures of witnesses.
     pub note: String,
 }
 
 #[derive(sqlx::FromRow)]
-struct CheckpointRow {
-    position: Position,
-    note: String,
+pub(super) struct CheckpointRow {
+    pub(super) position: Position,
+    pub(super) note: String,
 }
 
 impl TryFrom<CheckpointRow> for Sealed {
@@ -82,8 +82,12 @@ impl Trees {
         limit: i64,
     ) -> Result<Vec<Sealed>, Error> {
         let rows: Vec<CheckpointRow> = sqlx::query_as(
-            "SELECT position, note FROM es.checkpoint
-             WHERE log_id = $1 AND tree = $2 AND size > $3 ORDER BY size LIMIT $4",
+            "SELECT c.position, c.note || coalesce(string_agg(s.line, '' ORDER BY s.witness), '')
+                 AS note
+             FROM (SELECT size, position, note FROM es.checkpoint
+                   WHERE log_id = $1 AND tree = $2 AND size > $3 ORDER BY size LIMIT $4) c
+             LEFT JOIN es.cosignature s ON s.log_id = $1 AND s.tree = $2 AND s.size = c.size
+             GROUP BY c.size, c.position, c.note ORDER BY c.size",
         )
         .bind(self.log)
         .bind(tree)
@@ -221,8 +225,11 @@ pub(super) async fn latest(
     tree: Uuid,
 ) -> Result<Option<Sealed>, Error> {
     let row: Option<CheckpointRow> = sqlx::query_as(
-        "SELECT position, note FROM es.checkpoint
-         WHERE log_id = $1 AND tree = $2 ORDER BY size DESC LIMIT 1",
+        "SELECT c.position, c.note || coalesce(string_agg(s.line, '' ORDER BY s.witness), '') AS note
+         FROM (SELECT size, position, note FROM es.checkpoint
+               WHERE log_id = $1 AND tree = $2 ORDER BY size DESC LIMIT 1) c
+         LEFT JOIN es.cosignature s ON s.log_id = $1 AND s.tree = $2 AND s.size = c.size
+         GROUP BY c.size, c.position, c.note",
     )
     .bind(log)
     .bind(tree)

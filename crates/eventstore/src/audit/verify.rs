@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::keys::followed;
+use super::keys::{followed, verifiers};
 use super::line::leaf_hash;
 use super::notary::origin;
 use super::trees::{Sealed, Trees};
@@ -57,6 +57,14 @@ pub enum Finding {
         /// Which tile.
         tile: TileId,
     },
+    /// A witness whose word is wanted has cosigned none of the checkpoints.
+    #[error("the witness {witness} has cosigned no checkpoint of tenant {tenant}")]
+    Unwitnessed {
+        /// Whose tree.
+        tenant: Uuid,
+        /// The key of the witness.
+        witness: Box<Verifier>,
+    },
     /// A checkpoint is not signed by a known key, or is not that of the tree.
     #[error("the checkpoint of tenant {tenant} at size {size}: {reason}")]
     Checkpoint {
@@ -69,14 +77,29 @@ pub enum Finding {
     },
 }
 
+/// Whose word an auditor takes, beside the log's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust<'a> {
+    /// Keys of the log that he has from elsewhere (RFC 8032); without any, those that the
+    /// installation names are believed. Keys that follow a believed one by its word are believed as
+    /// well.
+    pub keys: &'a [[u8; 32]],
+    /// Witnesses that each must have cosigned a checkpoint of each tenant.
+    pub witnesses: &'a [Verifier],
+}
+
 /// A tree that is built again from the log, beside the stored one.
-struct Tree {
+struct Tree<'a> {
     tenant: Uuid,
     origin: String,
     /// The keys that are believed, the oldest first.
     keys: Vec<Verifier>,
     /// The newest key that has signed the last checkpoint.
     signer: Option<Verifier>,
+    /// The witnesses whose word is wanted.
+    witnesses: &'a [Verifier],
+    /// Those of them that have cosigned nothing so far.
+    silent: Vec<Verifier>,
     frontier: Frontier,
     /// The stored tile that has the next leaf.
     tiles: TileSet,
@@ -88,23 +111,22 @@ struct Tree {
     last: TreeHead,
 }
 
-/// Checks the log against its trees. `pinned` are keys that the auditor has from elsewhere; without
-/// any, those that the installation names are believed. Keys that follow a believed one by its word
-/// are believed as well.
+/// Checks the log against its trees.
 pub async fn verify(
     log: &dyn EventStore,
     trees: &Trees,
-    pinned: &[[u8; 32]],
+    trust: Trust<'_>,
 ) -> Result<Verified, Error> {
     let (deployment, keys) = (trees.deployment().await?, trees.keys().await?);
-    let known = match pinned {
+    let known = match trust.keys {
         [] => keys.publics,
-        _ => followed(&deployment, pinned, &keys.words),
+        pinned => followed(&deployment, pinned, &keys.words),
     };
     let mut open = BTreeMap::new();
     let mut done = Verified { events: 0, checkpoints: 0, tenants: 0, unsealed: 0, finding: None };
     for tenant in trees.tenants().await? {
-        open.insert(tenant, Tree::begin(trees, tenant, &deployment, &known).await?);
+        let origin = origin(&deployment, tenant);
+        open.insert(tenant, Tree::begin(trees, tenant, origin, &known, trust.witnesses).await?);
     }
     done.tenants = open.len();
     let mut after = 0;
@@ -141,21 +163,24 @@ pub async fn verify(
     Ok(done)
 }
 
-impl Tree {
+impl<'a> Tree<'a> {
     async fn begin(
         trees: &Trees,
         tenant: Uuid,
-        deployment: &str,
+        origin: String,
         known: &[[u8; 32]],
+        witnesses: &'a [Verifier],
     ) -> Result<Self, Error> {
-        let origin = origin(deployment, tenant);
-        let keys = known.iter().filter_map(|key| Verifier::of(&origin, key).ok()).collect();
+        let keys = verifiers(&origin, known);
+        let keys = keys.map_err(|error| Error::Damaged(format!("a key of the log: {error}")))?;
         let last = trees.latest(tenant).await?.map_or(super::trees::NOTHING, |last| last.head);
         Ok(Self {
             tenant,
             origin,
             keys,
             signer: None,
+            witnesses,
+            silent: witnesses.to_vec(),
             frontier: Frontier::default(),
             tiles: TileSet::default(),
             levels: vec![],
@@ -272,7 +297,9 @@ impl Tree {
     /// of the new key, and so a key that was replaced cannot come back.
     fn opened(&mut self, note: &str) -> Result<Checkpoint, String> {
         let note = Note::parse(note.as_bytes()).map_err(|error| error.to_string())?;
-        let opened = Checkpoint::open(&note, &self.origin, &self.keys);
+        // A wrong signature of somebody who is known is never let pass, the witnesses' included.
+        let known = [self.keys.as_slice(), self.witnesses].concat();
+        let opened = Checkpoint::open(&note, &self.origin, &known);
         let opened = opened.map_err(|error| error.to_string())?;
         if let Some(before) = self.signer.as_ref().filter(|key| !note.is_signed_by(key)) {
             return Err(format!(
@@ -280,6 +307,7 @@ impl Tree {
             ));
         }
         self.signer = self.keys.iter().rfind(|key| note.is_signed_by(key)).cloned();
+        self.silent.retain(|witness| !note.is_signed_by(witness));
         Ok(opened.checkpoint)
     }
 
@@ -290,6 +318,10 @@ impl Tree {
         if size < sealed {
             let reason = format!("{} of its events are not in the log", sealed - size);
             return Ok(Some(Finding::Checkpoint { tenant, size: sealed, reason }));
+        }
+        if let Some(witness) = self.silent.first() {
+            let witness = Box::new(witness.clone());
+            return Ok(Some(Finding::Unwitnessed { tenant, witness }));
         }
         for (level, (index, hashes)) in (0..).zip(&self.levels) {
             let Some(tile) = TileId::within(level, *index, size) else { continue };

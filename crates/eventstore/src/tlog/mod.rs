@@ -10,7 +10,7 @@
 //! [`consistency_tiles`]), so that they can be fetched at once and put into a [`TileSet`].
 //!
 //! Sources: RFC 6962 section 2.1, RFC 9162 sections 2.1.3.2 and 2.1.4.2, and of C2SP: signed-note,
-//! tlog-checkpoint, tlog-tiles, tlog-proof, tlog-cosignature.
+//! tlog-checkpoint, tlog-tiles, tlog-proof, tlog-cosignature, tlog-witness.
 
 mod bundle;
 mod checkpoint;
@@ -27,6 +27,7 @@ mod tests;
 mod tile;
 mod tree;
 mod verify;
+mod witness;
 
 pub use bundle::{BundleError, BundleId, ENTRY_LIMIT, decode_bundle, encode_bundle};
 pub use checkpoint::{Checkpoint, CheckpointError, Opened};
@@ -41,3 +42,4 @@ pub use proof_file::{ProofFile, ProofFileError};
 pub use tile::{MissingTile, PathError, TILE_WIDTH, Tile, TileId, TileSet, Tiles};
 pub use tree::{Frontier, TreeHead};
 pub use verify::{verify_consistency, verify_inclusion};
+pub use witness::{WitnessRequest, WitnessRequestError};

@@ -147,7 +147,13 @@ impl Note {
     /// Whether there is a signature that claims to be by this key, good or not.
     #[must_use]
     pub fn is_signed_by(&self, key: &Verifier) -> bool {
-        self.signatures.iter().any(|signature| key.made(signature))
+        self.signature_by(key).is_some()
+    }
+
+    /// The first signature that claims to be by this key, good or not.
+    #[must_use]
+    pub fn signature_by(&self, key: &Verifier) -> Option<&Signature> {
+        self.signatures.iter().find(|signature| key.made(signature))
     }
 
     /// Signs the text, in place of an earlier signature of the same key.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use eventstore::PgEventStore;
-use eventstore::audit::{Trees, origin, verifiers};
-use eventstore::tlog::{Hash, TILE_WIDTH, TileId, Tiles};
+use eventstore::audit::{Sealed, Trees, origin, verifiers};
+use eventstore::tlog::{Hash, TILE_WIDTH, TileId, Tiles, Verifier};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -47,18 +47,31 @@ pub(super) struct Manifest {
     pub(super) key_words: Vec<String>,
 }
 
-/// Writes the bundle of a tenant to where nothing is yet.
+/// The checkpoint that a bundle goes up to: the newest, or the newest that a witness has cosigned.
+pub(super) async fn checkpoint(
+    trees: &Trees,
+    tenant: Uuid,
+    witness: Option<&Verifier>,
+) -> Result<Sealed, Failure> {
+    let sealed = match witness {
+        None => trees.latest(tenant).await,
+        Some(witness) => trees.cosigned(tenant, witness).await,
+    };
+    let missing = match witness {
+        None => format!("nothing of tenant {tenant} is sealed yet"),
+        Some(witness) => format!("no checkpoint of tenant {tenant} is cosigned by {witness}"),
+    };
+    sealed.context("reading the checkpoint")?.ok_or(Failure::NotFound(missing))
+}
+
+/// Writes the bundle of a tenant, up to a checkpoint, to where nothing is yet.
 pub(super) async fn write(
     context: &Context,
     store: &PgEventStore,
     trees: &Trees,
-    tenant: Uuid,
+    (tenant, sealed): (Uuid, Sealed),
     path: &Path,
 ) -> Result<(), Failure> {
-    let sealed = trees.latest(tenant).await.context("reading the checkpoint")?;
-    let Some(sealed) = sealed else {
-        return Err(Failure::NotFound(format!("nothing of tenant {tenant} is sealed yet")));
-    };
     let mut pack = Pack::create(path)?;
     let (mut events, written) = events(store, trees, tenant, sealed.position).await?;
     let deployment = trees.deployment().await.context("reading the name")?;

@@ -77,7 +77,8 @@ pub(crate) async fn export(context: &Context, what: &Export) -> Result<(), Failu
     Range::of(what.from, what.to, Position::MAX)?;
     let (store, trees) = open(context).await?;
     if let (Some(path), Some(tenant)) = (&what.bundle, what.only.tenant) {
-        return bundle::write(context, &store, &trees, tenant, path).await;
+        let sealed = bundle::checkpoint(&trees, tenant, what.witness.as_ref()).await?;
+        return bundle::write(context, &store, &trees, (tenant, sealed), path).await;
     }
     let head = store.head().await.context("reading the log")?;
     let range = Range::of(what.from, what.to, head)?;

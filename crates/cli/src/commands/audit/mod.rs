@@ -8,6 +8,7 @@ mod offline;
 mod pack;
 mod rotate;
 mod verify;
+mod witness;
 
 use anyhow::Context as _;
 use eventstore::audit::Trees;
@@ -16,6 +17,7 @@ use eventstore::{PgEventStore, Role};
 pub(crate) use export::export;
 pub(crate) use rotate::rotate_key;
 pub(crate) use verify::{proof, verify};
+pub(crate) use witness::{checkpoint, witness};
 
 use super::Context;
 use crate::failure::Failure;

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
-use eventstore::audit::{Line, followed, origin, verifiers};
+use eventstore::audit::{Line, Trust, followed, origin, verifiers};
 use eventstore::tlog::{Checkpoint, Frontier, Hash, Note, Tile, TileId, TreeHead, Verifier};
 use sha2::{Digest, Sha256};
 
@@ -33,16 +33,15 @@ pub(super) trait Source {
     fn end(&mut self) -> Result<(), Failure>;
 }
 
-/// Checks a bundle; says how many events it has. `pinned` are keys that are believed instead of
-/// those in the bundle.
-pub(super) fn verify(path: &Path, pinned: &[[u8; 32]]) -> Result<Manifest, Failure> {
+/// Checks a bundle; says how many events it has.
+pub(super) fn verify(path: &Path, trust: Trust<'_>) -> Result<Manifest, Failure> {
     if is_archive(path) {
-        return archive::read(path, |source| check(source, pinned));
+        return archive::read(path, |source| check(source, trust));
     }
     if !path.is_dir() {
         return Err(Failure::NotFound(format!("there is no bundle at {}", path.display())));
     }
-    check(&mut Directory(path), pinned)
+    check(&mut Directory(path), trust)
 }
 
 struct Directory<'a>(&'a Path);
@@ -73,14 +72,18 @@ impl Source for Directory<'_> {
     }
 }
 
-fn check(source: &mut dyn Source, pinned: &[[u8; 32]]) -> Result<Manifest, Failure> {
+fn check(source: &mut dyn Source, trust: Trust<'_>) -> Result<Manifest, Failure> {
     let manifest: Manifest = serde_json::from_slice(&small(source, MANIFEST)?)
         .map_err(|error| bad(format!("{MANIFEST}: {error}")))?;
     let name = origin(&manifest.deployment, manifest.tenant);
     let note = small(source, CHECKPOINT)?;
-    let known = keys(&manifest, &small(source, KEYS)?, pinned)?;
+    let known = keys(&manifest, &small(source, KEYS)?, trust.keys)?;
     let note = Note::parse(&note).map_err(|error| bad(error.to_string()))?;
+    let known = [known.as_slice(), trust.witnesses].concat();
     let opened = Checkpoint::open(&note, &name, &known).map_err(|error| bad(error.to_string()))?;
+    if let Some(silent) = trust.witnesses.iter().find(|witness| !note.is_signed_by(witness)) {
+        return Err(bad(format!("the witness {silent} has not cosigned {CHECKPOINT}")));
+    }
     let head = opened.checkpoint.head();
     if !source.holds(head.size) {
         return Err(bad(format!("{CHECKPOINT} says {} events, which are not here", head.size)));

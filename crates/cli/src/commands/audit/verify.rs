@@ -1,8 +1,7 @@
 //! `audit verify` and `audit proof`.
 
 use anyhow::Context as _;
-use eventstore::audit::Trees;
-use eventstore::tlog::Verifier;
+use eventstore::audit::{Trees, Trust};
 use eventstore::{EventStore, PgEventStore};
 use serde_json::json;
 use uuid::Uuid;
@@ -14,25 +13,34 @@ use crate::failure::{Failure, count};
 
 /// Checks the installation's own log, or a bundle without it.
 pub(crate) async fn verify(context: &Context, what: &Verify) -> Result<(), Failure> {
-    let pinned = what.key.iter().map(|key| {
-        let key: Result<Verifier, _> = key.parse();
-        key.map(|key| *key.public()).map_err(|error| Failure::Usage(format!("--key: {error}")))
-    });
-    let pinned = pinned.collect::<Result<Vec<_>, _>>()?;
+    if let Some(key) = what.key.iter().find(|key| key.is_cosigner()) {
+        return Err(Failure::Usage(format!("--key: {key} is the key of a witness")));
+    }
+    if let Some(key) = what.witness.iter().find(|key| !key.is_cosigner()) {
+        return Err(Failure::Usage(format!("--witness: {key} is the key of a log")));
+    }
+    let keys: Vec<_> = what.key.iter().map(|key| *key.public()).collect();
+    let trust = Trust { keys: &keys, witnesses: &what.witness };
     if let Some(directory) = &what.bundle {
-        let found = offline::verify(directory, &pinned)?;
-        let shown = json!({"tenant": found.tenant, "events": found.events, "result": "verified"});
+        let found = offline::verify(directory, trust)?;
+        let shown = json!({
+            "deployment": found.deployment,
+            "tenant": found.tenant,
+            "events": found.events,
+            "result": "verified",
+        });
         return context.output.show(&shown, || {
             format!(
-                "{} of tenant {}, complete up to position {}, are what was sealed",
+                "{} of tenant {} of '{}', complete up to position {}, are what was sealed",
                 count(usize::try_from(found.events).unwrap_or_default(), "event"),
                 found.tenant,
+                found.deployment,
                 found.position
             )
         });
     }
     let (store, trees) = open(context).await?;
-    let checked = eventstore::audit::verify(&store, &trees, &pinned).await;
+    let checked = eventstore::audit::verify(&store, &trees, trust).await;
     let checked = checked.context("checking the log")?;
     if let Some(finding) = checked.finding {
         return Err(Failure::Verification(finding.to_string()));

@@ -2,6 +2,7 @@
 
 mod finding;
 mod keys;
+mod witness;
 
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Finding, Line, LineError, Notary, SealError, Trees, entry, origin, verifiers, verify};
+use super::{
+    Finding, Line, LineError, Notary, SealError, Trees, Trust, entry, origin, verifiers, verify,
+};
 use crate::tlog::{Checkpoint, Note, Signer, leaf};
 use crate::{
     Append, Draft, EventStore, Expected, Metadata, PgEventStore, Recorded, StreamAppend, StreamId,
@@ -121,6 +124,10 @@ fn public(seed: &[u8; 32]) -> [u8; 32] {
     *Signer::new("any", seed).unwrap().verifier().public()
 }
 
+fn pinned(keys: &[[u8; 32]]) -> Trust<'_> {
+    Trust { keys, witnesses: &[] }
+}
+
 /// Makes a key the newest, by the word of the one before it.
 async fn tell(pool: &PgPool, seed: &[u8; 32], word: Option<&str>) {
     let retire = "UPDATE es.signing_key SET retired_at = now() WHERE retired_at IS NULL";
@@ -152,7 +159,7 @@ async fn sealed(pool: &PgPool) -> (Arc<PgEventStore>, Notary, Trees) {
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_sealed_log_verifies_and_each_of_its_events_can_be_proved(pool: PgPool) {
     let (store, notary, trees) = sealed(&pool).await;
-    let whole = verify(&*store, &trees, &[]).await.expect("checks");
+    let whole = verify(&*store, &trees, Trust::default()).await.expect("checks");
     assert_eq!((whole.finding, whole.events, whole.unsealed), (None, 891, 0));
     assert_eq!((whole.tenants, whole.checkpoints), (2, 8));
 
@@ -171,7 +178,7 @@ async fn a_sealed_log_verifies_and_each_of_its_events_can_be_proved(pool: PgPool
     }
     assert_eq!(notary.seal(NOON).await.expect("has nothing to do"), 0);
     append(&store, 71, 9, 0, 2).await;
-    let more = verify(&*store, &trees, &[]).await.expect("checks");
+    let more = verify(&*store, &trees, Trust::default()).await.expect("checks");
     assert_eq!((more.finding, more.events, more.unsealed), (None, 891, 2));
 }
 
@@ -230,9 +237,13 @@ async fn whatever_is_changed_is_found_and_named(pool: PgPool) {
     }
     let note = "UPDATE es.checkpoint SET note = replace(note, 'everstep', 'elsewhere')";
     assert!(after(&pool, &store, &trees, note).await.is_some());
-    assert_eq!(verify(&*store, &trees, &[]).await.expect("checks").finding, None, "is mended");
-    let pinned = verify(&*store, &trees, &[[3; 32]]).await.expect("checks").finding;
-    assert!(matches!(pinned, Some(Finding::Checkpoint { .. })), "another key: {pinned:?}");
+    assert_eq!(
+        verify(&*store, &trees, Trust::default()).await.expect("checks").finding,
+        None,
+        "is mended"
+    );
+    let other = verify(&*store, &trees, pinned(&[public(&[3; 32])])).await.expect("checks").finding;
+    assert!(matches!(other, Some(Finding::Checkpoint { .. })), "another key: {other:?}");
 }
 
 /// What is found after a change by a superuser who goes round the triggers. The change is undone.
@@ -254,7 +265,7 @@ async fn after(
     let keep =
         copies.map(|table| format!("CREATE TABLE public.{table} AS SELECT * FROM es.{table}"));
     run(keep.into_iter().chain([change.to_owned()]).collect()).await;
-    let finding = verify(store, trees, &[]).await.expect("checks").finding;
+    let finding = verify(store, trees, Trust::default()).await.expect("checks").finding;
     let restore = copies.map(|table| {
         format!(
             "DELETE FROM es.{table}; INSERT INTO es.{table} SELECT * FROM public.{table};

@@ -1,29 +1,27 @@
 //! Proving the log: in the database, and in a bundle without it.
 
+mod keys;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use connectors::vault::Vault;
-use domain::Id;
-use domain::integration::SecretRef;
+use chrono::DateTime;
 use eventstore::audit::{Line, Notary, Trees, entry, origin, verifiers};
 use eventstore::tlog::{Checkpoint, EMPTY, ProofFile, Signer, TreeHead, leaf};
 use eventstore::{EventStore, PgEventStore};
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::database::{fill, fill_after, url_of};
-use super::{Ended, everstep, run, text};
+use super::database::{fill, url_of};
+use super::{Ended, run, text};
 
 const TENANT: Uuid = Uuid::from_u128(1);
 const SEED: [u8; 32] = [3; 32];
-const MASTER: [u8; 32] = [8; 32];
 const EVENTS: i64 = 600;
 
 /// Everything that is needed to check the tenant's events, beside the database they come from.
@@ -45,7 +43,7 @@ async fn sealed(pool: &PgPool) -> Audit {
         .unwrap();
     let log = Arc::new(PgEventStore::new(pool.clone()));
     let notary = Notary::new(pool.clone(), log, Zeroizing::new(SEED));
-    let now = chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     assert_eq!(notary.seal(now).await.unwrap(), usize::try_from(EVENTS).unwrap());
     let (url, files) = (url_of(pool).await, tempfile::tempdir().unwrap());
     let bundle = files.path().join("bundle");
@@ -244,77 +242,6 @@ async fn an_export_has_only_what_was_asked_for(pool: PgPool) {
             ["audit", "export", "--database-url", &audit.url, "--from", bad[0], "--to", bad[1]];
         run(&args).expect(2);
     }
-}
-
-#[sqlx::test(migrator = "eventstore::MIGRATOR")]
-async fn a_log_that_has_events_is_not_served_under_another_name(pool: PgPool) {
-    let audit = sealed(&pool).await;
-    let args = ["serve", "--port", "0", "--database-url", &audit.url, "--data-dir"];
-    let args = [&args[..], &[text(audit.files.path())]].concat();
-    let ended = Ended::of(everstep(&args).env("EVERSTEP_DEPLOYMENT", "acme")).expect(2);
-    assert!(
-        ended.err.contains("'acme': this installation has been called 'everstep'"),
-        "{ended:?}"
-    );
-}
-
-/// Puts the secret half of the key into the vault, as the notary does.
-async fn keep(pool: &PgPool) -> Vault {
-    let vault = Vault::new(pool.clone(), MASTER);
-    vault.verify().await.unwrap();
-    let (owner, secret) = (Id::from_uuid(Uuid::nil()), SecretString::from(hex::encode(SEED)));
-    let kept = vault.put(owner, Uuid::nil(), &secret).await.unwrap();
-    sqlx::query("UPDATE es.signing_key SET fingerprint = $1")
-        .bind(&kept.fingerprint)
-        .execute(pool)
-        .await
-        .unwrap();
-    vault
-}
-
-#[sqlx::test(migrator = "eventstore::MIGRATOR")]
-async fn a_key_is_replaced_and_whoever_knew_the_old_one_believes_the_new_one(pool: PgPool) {
-    let audit = sealed(&pool).await;
-    let vault = keep(&pool).await;
-    let rotate = |master: [u8; 32]| {
-        let args = ["audit", "rotate-key", "--database-url", &audit.url, "-o", "json"];
-        Ended::of(everstep(&args).env("EVERSTEP_MASTER_KEY", hex::encode(master)))
-    };
-    rotate([1; 32]).expect(1);
-    let shown = rotate(MASTER).expect(0).json();
-
-    fill_after(&pool, EVENTS, 400).await;
-    let (secret, fingerprint): (Uuid, String) =
-        sqlx::query_as("SELECT secret, fingerprint FROM es.signing_key WHERE retired_at IS NULL")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-    let reference = SecretRef { id: secret, fingerprint };
-    let seed = vault.get(Id::from_uuid(Uuid::nil()), &reference).await.unwrap();
-    let seed: [u8; 32] = hex::decode(seed.expose_secret()).unwrap().try_into().unwrap();
-    let new = Signer::new(&origin("everstep", TENANT), &seed).unwrap();
-    assert_eq!(shown["new"], hex::encode(new.verifier().public()));
-    let log = Arc::new(PgEventStore::new(pool.clone()));
-    let now = chrono::DateTime::from_timestamp(1_700_000_001, 0).unwrap();
-    let notary = Notary::new(pool.clone(), log, Zeroizing::new(seed));
-    let notary = notary.after(vec![Zeroizing::new(SEED)]);
-    // The first checkpoint after the change has both signatures, the second one has not.
-    assert_eq!(notary.seal(now).await.unwrap(), 400);
-    fill_after(&pool, EVENTS + 400, 1).await;
-    assert_eq!(notary.seal(now).await.unwrap(), 1);
-
-    run(&["audit", "verify", "--live", "--key", &audit.key, "--database-url", &audit.url])
-        .expect(0);
-    let bundle = audit.archive("rotated.tar.zst");
-    let bundle = text(&bundle);
-    run(&["audit", "verify", bundle]).expect(0);
-    run(&["audit", "verify", bundle, "--key", &audit.key]).expect(0);
-    run(&["audit", "verify", bundle, "--key", &new.verifier().to_string()]).expect(0);
-    let other = Signer::new(&origin("everstep", TENANT), &[4; 32]).unwrap().verifier().to_string();
-    run(&["audit", "verify", bundle, "--key", &other]).expect(8);
-    sqlx::query("UPDATE es.signing_key SET word = NULL").execute(&pool).await.unwrap();
-    let live = ["audit", "verify", "--live", "--key", &audit.key, "--database-url", &audit.url];
-    run(&live).expect(8);
 }
 
 impl Audit {
