@@ -54,7 +54,8 @@ async fn of_a_newer_release(world: &World) -> (Uuid, i64) {
     };
     let events = vec![draft("agent.deleted", 99), draft("agent.deleted", 1)];
     let stream_id = StreamId { tenant, category: "agent", id: stream };
-    let streams = vec![StreamAppend { stream: stream_id, expected: Expected::None, events }];
+    let streams =
+        vec![StreamAppend { stream: stream_id, expected: Expected::None, subject: None, events }];
     let append = Append { meta, streams, reply: None };
     let done = world.log().await.append(append).await.expect("appends");
     (stream, done.position - 1)

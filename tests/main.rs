@@ -15,6 +15,7 @@ mod journey_events;
 mod journey_executions;
 mod journey_integrations;
 mod journey_notifications;
+mod journey_subjects;
 mod journey_subscriptions;
 mod journey_webhooks;
 mod journey_workflows;

@@ -3,16 +3,26 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
+use eventstore::personal::{Keyring, Sealed};
+use eventstore::{
+    Append, Draft, EventStore, Expected, Metadata, PgEventStore, Recorded, Role, StreamAppend,
+    StreamId, category,
+};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{Connection, PgConnection};
 use testkit::api::Client;
 use testkit::everstep::Setup;
 use uuid::Uuid;
 
+/// The key of the vault: of those who run the executions, and of those who read the long log.
+const MASTER: [u8; 32] = [7; 32];
+const CONNECTIONS: u32 = 6;
 const DOCUMENT: &str = "
 document: {dsl: 1.0.3, namespace: bench, name: triage, version: 1.0.0}
 do:
@@ -26,49 +36,38 @@ do:
 const RUNS: u32 = 16;
 /// Categories of the streams that come with an execution.
 const OF_A_RUN: [&str; 3] = ["execution", "invocation", "notification"];
-/// Rows of one statement.
-const GROUP: usize = 5_000;
+/// How many copies are stored at the same time.
+const AT_ONCE: usize = 256;
 /// How much later each copy happened.
 const LATER: TimeDelta = TimeDelta::milliseconds(500);
+
+/// The log, opened as the platform does.
+pub(crate) async fn log(url: &str) -> Result<Arc<dyn EventStore>> {
+    let pool = eventstore::connect(url, Role::Worker, CONNECTIONS).await?;
+    let keys = Arc::new(Keyring::new(pool.clone(), &MASTER));
+    Ok(Arc::new(Sealed::new(PgEventStore::new(pool), keys)))
+}
 
 /// The events of some executions, and of what they need.
 #[derive(Debug)]
 pub(crate) struct History {
-    rows: Vec<Event>,
+    rows: Vec<Recorded>,
     /// Ids of streams and events that each copy has anew.
     ids: HashSet<Uuid>,
-}
-
-#[derive(Debug, Clone, FromRow)]
-struct Event {
-    at: DateTime<Utc>,
-    version: i64,
-    schema: i32,
-    tenant: Uuid,
-    stream: Uuid,
-    id: Uuid,
-    correlation: Uuid,
-    causation: Uuid,
-    category: String,
-    name: String,
-    actor: String,
-    salt: Vec<u8>,
-    body: Vec<u8>,
 }
 
 impl History {
     /// Runs the executions on a database of their own.
     pub(crate) async fn record(url: &str, files: &Path) -> Result<Self> {
         let setup = Setup::new(files.join("data"))?.database(url);
+        let setup = setup.env("EVERSTEP_MASTER_KEY", &hex::encode(MASTER));
         let server = setup.start().await?;
         let ran = run(&server.client()).await;
         server.stop().await?;
         ran?;
-        let mut db = PgConnection::connect(url).await?;
-        let rows: Vec<Event> =
-            sqlx::query_as("SELECT * FROM es.event ORDER BY position").fetch_all(&mut db).await?;
-        let mine = rows.iter().filter(|row| row.is_of_a_run());
-        let ids = mine.flat_map(|row| [row.stream, row.id, row.correlation]).collect();
+        let rows = log(url).await?.read(0, 100_000).await?;
+        let mine = rows.iter().filter(|row| is_of_a_run(row));
+        let ids = mine.flat_map(|row| [row.stream, row.id, row.meta.correlation]).collect();
         Ok(Self { rows, ids })
     }
 
@@ -76,80 +75,86 @@ impl History {
     pub(crate) async fn fill(&self, url: &str, events: usize) -> Result<u64> {
         eventstore::migrate(url).await?;
         let mut db = PgConnection::connect(url).await?;
-        sqlx::query("SET synchronous_commit = off").execute(&mut db).await?;
         sqlx::query("SELECT es.make_partitions($1)")
             .bind(i64::try_from(events)? + 1_000_000)
             .execute(&mut db)
             .await?;
-        let (mut stored, mut copy) = (0, 0);
-        let mut group = vec![];
-        while stored + group.len() < events || !group.is_empty() {
-            while group.len() < GROUP && stored + group.len() < events {
-                group.extend(self.copy(copy));
-                copy += 1;
-            }
-            insert(&mut db, stored, &group).await?;
-            stored += group.len();
-            group.clear();
-        }
-        let sql = "INSERT INTO es.stream
-                (log_id, id, category, tenant, version, first_position, last_position)
-            SELECT log_id, stream, category, tenant, max(version), min(position), max(position)
-            FROM es.event GROUP BY log_id, stream, category, tenant";
-        sqlx::query(sql).execute(&mut db).await?;
-        sqlx::query("UPDATE es.log SET position = $1 WHERE log_id = 1")
-            .bind(i64::try_from(stored)?)
-            .execute(&mut db)
+        let log = log(url).await?;
+        self.tell(&*log, 0).await?;
+        let each = self.rows.iter().filter(|row| is_of_a_run(row)).count().max(1);
+        let copies = u32::try_from(events.saturating_sub(self.rows.len()).div_ceil(each))?;
+        stream::iter(1..=copies)
+            .map(|nth| self.tell(&*log, nth))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
             .await?;
         for sql in ["VACUUM ANALYZE es.event", "VACUUM ANALYZE es.stream", "CHECKPOINT"] {
             sqlx::query(sql).execute(&mut db).await?;
         }
-        Ok(u64::try_from(stored)?)
+        Ok(u64::try_from(log.head().await?)?)
     }
 
-    /// The nth copy; only the first has what happened once.
-    fn copy(&self, nth: u32) -> Vec<Event> {
-        let rows = self.rows.iter().filter(|row| nth == 0 || row.is_of_a_run());
-        rows.map(|row| self.renamed(row, nth)).collect()
-    }
-
-    fn renamed(&self, row: &Event, nth: u32) -> Event {
-        let new = |id: Uuid| if self.ids.contains(&id) { mixed(id, nth) } else { id };
-        Event {
-            at: row.at + LATER * i32::try_from(nth).unwrap_or(i32::MAX),
-            stream: new(row.stream),
-            id: new(row.id),
-            correlation: new(row.correlation),
-            causation: new(row.causation),
-            body: body(&row.body, &new),
-            ..row.clone()
+    /// Stores the nth copy; only the first has what happened once.
+    async fn tell(&self, log: &dyn EventStore, nth: u32) -> Result<()> {
+        let rows: Vec<&Recorded> =
+            self.rows.iter().filter(|row| nth == 0 || is_of_a_run(row)).collect();
+        let together = |a: &&Recorded, b: &&Recorded| a.stream == b.stream && a.meta == b.meta;
+        for rows in rows.chunk_by(together) {
+            log.append(self.copy(rows, nth)?).await?;
         }
+        Ok(())
+    }
+
+    /// The nth copy of events that were appended together to one stream.
+    fn copy(&self, rows: &[&Recorded], nth: u32) -> Result<Append> {
+        let new = |id: Uuid| if self.ids.contains(&id) { mixed(id, nth) } else { id };
+        let first = rows.first().context("no events")?;
+        let meta = Metadata {
+            at: first.meta.at + LATER * i32::try_from(nth).unwrap_or(i32::MAX),
+            correlation: new(first.meta.correlation),
+            causation: new(first.meta.causation),
+            ..first.meta.clone()
+        };
+        let draft = |row: &&Recorded| Draft {
+            id: new(row.id),
+            name: row.name.clone(),
+            schema: row.schema,
+            body: body(row.data().get(), &new),
+        };
+        let part = StreamAppend {
+            stream: StreamId {
+                tenant: meta.tenant,
+                category: category(&first.category).context("an unknown category")?,
+                id: new(first.stream),
+            },
+            expected: Expected::At(first.version - 1),
+            subject: first.subject(),
+            events: rows.iter().map(draft).collect(),
+        };
+        Ok(Append { meta, streams: vec![part], reply: None })
     }
 }
 
-impl Event {
-    fn is_of_a_run(&self) -> bool {
-        OF_A_RUN.contains(&self.category.as_str())
-    }
+fn is_of_a_run(row: &Recorded) -> bool {
+    OF_A_RUN.contains(&row.category.as_str())
 }
 
 /// A body with every id in it replaced that is one of those.
-fn body(body: &[u8], new: &impl Fn(Uuid) -> Uuid) -> Vec<u8> {
-    let mut body = body.to_vec();
-    let mut at = 0;
-    while at + 36 <= body.len() {
-        if body[at + 8] != b'-' || body[at + 13] != b'-' {
-            at += 1;
-            continue;
+fn body(body: &str, new: &impl Fn(Uuid) -> Uuid) -> String {
+    const LENGTH: usize = 36;
+    let (mut replaced, mut rest) = (String::with_capacity(body.len()), body);
+    while let Some(at) = rest.find('"') {
+        let (before, after) = rest.split_at(at + 1);
+        replaced.push_str(before);
+        rest = after;
+        // Ids stand in strings of their own, or at their beginning.
+        if let Some(Ok(id)) = rest.get(..LENGTH).map(Uuid::try_parse) {
+            replaced.push_str(&new(id).to_string());
+            rest = &rest[LENGTH..];
         }
-        let Ok(id) = Uuid::try_parse_ascii(&body[at..at + 36]) else {
-            at += 1;
-            continue;
-        };
-        new(id).hyphenated().encode_lower(&mut body[at..at + 36]);
-        at += 36;
     }
-    body
+    replaced.push_str(rest);
+    replaced
 }
 
 /// Another id for each number; itself for 0.
@@ -180,38 +185,4 @@ async fn run(client: &Client) -> Result<()> {
         ensure!(began.elapsed() < Duration::from_secs(30), "notifications are not sent: {sent:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-async fn insert(db: &mut PgConnection, after: usize, rows: &[Event]) -> Result<()> {
-    fn column<'a, T>(rows: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
-        rows.iter().map(of).collect()
-    }
-    sqlx::query(
-        "INSERT INTO es.event (position, version, at, schema, log_id, tenant, stream, id,
-             correlation, causation, category, name, actor, salt, body)
-         SELECT $1 + nth, version, at, schema, 1, tenant, stream, id, correlation, causation,
-             category, name, actor, salt, body
-         FROM unnest($2::bigint[], $3::timestamptz[], $4::int[], $5::uuid[], $6::uuid[],
-             $7::uuid[], $8::uuid[], $9::uuid[], $10::text[], $11::text[], $12::text[],
-             $13::bytea[], $14::bytea[])
-             WITH ORDINALITY AS row (version, at, schema, tenant, stream, id, correlation,
-                 causation, category, name, actor, salt, body, nth)",
-    )
-    .bind(i64::try_from(after)?)
-    .bind(column(rows, |row| row.version))
-    .bind(column(rows, |row| row.at))
-    .bind(column(rows, |row| row.schema))
-    .bind(column(rows, |row| row.tenant))
-    .bind(column(rows, |row| row.stream))
-    .bind(column(rows, |row| row.id))
-    .bind(column(rows, |row| row.correlation))
-    .bind(column(rows, |row| row.causation))
-    .bind(column(rows, |row| row.category.as_str()))
-    .bind(column(rows, |row| row.name.as_str()))
-    .bind(column(rows, |row| row.actor.as_str()))
-    .bind(column(rows, |row| row.salt.as_slice()))
-    .bind(column(rows, |row| row.body.as_slice()))
-    .execute(db)
-    .await?;
-    Ok(())
 }

@@ -101,6 +101,10 @@ async fn conflict(store: &PgEventStore, step: Step) -> Result<()> {
     }
 }
 
+fn part(stream: StreamId, expected: Expected, events: Vec<Draft>) -> StreamAppend {
+    StreamAppend { stream, expected, subject: None, events }
+}
+
 fn appended(step: Step) -> Append {
     let tenant: Id<Tenant> = Id::from_uuid(TENANT);
     let name = |id| StreamId { tenant, category: "execution", id };
@@ -114,11 +118,10 @@ fn appended(step: Step) -> Append {
         (0..count).map(draft).collect()
     };
     let expected = Expected::At(step.version);
-    let mut streams =
-        vec![StreamAppend { stream: name(step.stream), expected, events: drafts(step.events) }];
+    let mut streams = vec![part(name(step.stream), expected, drafts(step.events))];
     if step.number % SPECIAL == 1 {
         let other = name(id());
-        streams.push(StreamAppend { stream: other, expected: Expected::None, events: drafts(1) });
+        streams.push(part(other, Expected::None, drafts(1)));
     }
     let reply = (step.number % SPECIAL == 2).then(|| {
         let key = CommandKey { principal: TENANT, key: id().to_string(), fingerprint: [7; 32] };

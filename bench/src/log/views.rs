@@ -1,14 +1,14 @@
 //! Read models of a long log.
 
 use std::fs;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use eventstore::{EventStore, PgEventStore, Role};
+use eventstore::Role;
 use projections::{Course, Projector};
 use sqlx::PgPool;
 
+use crate::history::log;
 use crate::load::Ran;
 
 const CONNECTIONS: u32 = 6;
@@ -17,7 +17,7 @@ const COURSE: Course<'static> = Course { build: "this one", rate: None, progress
 
 /// Reads the log into decoded facts.
 pub(crate) async fn decode(url: &str) -> Result<Ran> {
-    let log = PgEventStore::new(eventstore::connect(url, Role::Worker, CONNECTIONS).await?);
+    let log = log(url).await?;
     let (began, mut at) = (Instant::now(), 0);
     loop {
         let rows = log.read(at, 2_000).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn decode(url: &str) -> Result<Ran> {
 /// Brings a view that has seen nothing to the end of the log.
 pub(crate) async fn catch_up(url: &str, view: &str) -> Result<Ran> {
     let pool = eventstore::connect(url, Role::Worker, CONNECTIONS).await?;
-    let log = Arc::new(PgEventStore::new(pool.clone()));
+    let log = log(url).await?;
     let head = log.head().await?;
     let began = Instant::now();
     Projector::of_views(pool, log, &[view])?.catch_up().await?;
@@ -43,7 +43,7 @@ pub(crate) async fn catch_up(url: &str, view: &str) -> Result<Ran> {
 /// Rebuilds all read models.
 pub(crate) async fn rebuild(url: &str) -> Result<Ran> {
     let pool = PgPool::connect(url).await?;
-    let log = Arc::new(PgEventStore::new(pool.clone()));
+    let log = log(url).await?;
     let head = log.head().await?;
     let began = Instant::now();
     projections::rebuild(&pool, log, ALL, &COURSE).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn rebuild(url: &str) -> Result<Ran> {
 /// Compares all read models with the log.
 pub(crate) async fn verify(url: &str) -> Result<Ran> {
     let pool = PgPool::connect(url).await?;
-    let log = Arc::new(PgEventStore::new(pool.clone()));
+    let log = log(url).await?;
     let head = log.head().await?;
     let began = Instant::now();
     let report = projections::verify(&pool, log, ALL, &COURSE).await?;

@@ -209,6 +209,19 @@ impl<B> Command<B> {
         })
     }
 
+    /// The answer to this very command, if it was given before.
+    pub(crate) async fn replayed(&self, app: &App) -> Result<Option<Done>, Problem> {
+        let Some(CommandKey { principal, key, fingerprint }) = &self.key else { return Ok(None) };
+        let answered = app.log.answered(self.caller.tenant, *principal, key).await?;
+        let same = answered.filter(|answered| answered.fingerprint == *fingerprint);
+        Ok(same.map(|Answered { reply, position, version, .. }| Done {
+            reply,
+            version,
+            position,
+            replayed: true,
+        }))
+    }
+
     /// Gives a command to an aggregate and answers with what `view` makes of its new state.
     pub(crate) async fn execute<A: Aggregate, V: Serialize>(
         &self,

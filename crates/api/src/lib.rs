@@ -22,6 +22,7 @@ use connectors::egress::Egress;
 use connectors::models::Models;
 use connectors::vault::Vault;
 use eventstore::audit::Trees;
+use eventstore::personal::Keyring;
 use eventstore::{Clock, EventStore, Plans};
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -43,6 +44,8 @@ pub struct App {
     pub views: PgPool,
     /// What time it is, and new ids.
     pub clock: Clock,
+    /// Keys of personal data.
+    pub keys: Arc<Keyring>,
     /// Where secrets go; only references to them enter the log.
     pub vault: Arc<Vault>,
     /// The one way out, for trying integrations.

@@ -11,6 +11,7 @@ const PAGES: &[(&str, &str)] = &[
     ("busy", include_str!("../../../docs/problems/busy.md")),
     ("checkpoint_not_found", include_str!("../../../docs/problems/checkpoint_not_found.md")),
     ("cursor_invalid", include_str!("../../../docs/problems/cursor_invalid.md")),
+    ("erasure_not_requested", include_str!("../../../docs/problems/erasure_not_requested.md")),
     ("event_not_found", include_str!("../../../docs/problems/event_not_found.md")),
     (
         "execution_already_started",
@@ -44,6 +45,7 @@ const PAGES: &[(&str, &str)] = &[
     ("prompt_invalid", include_str!("../../../docs/problems/prompt_invalid.md")),
     ("prompt_not_found", include_str!("../../../docs/problems/prompt_not_found.md")),
     ("request_invalid", include_str!("../../../docs/problems/request_invalid.md")),
+    ("subject_not_found", include_str!("../../../docs/problems/subject_not_found.md")),
     ("template_exists", include_str!("../../../docs/problems/template_exists.md")),
     ("template_invalid", include_str!("../../../docs/problems/template_invalid.md")),
     ("template_not_found", include_str!("../../../docs/problems/template_not_found.md")),

@@ -88,6 +88,7 @@ async fn carry_out(
         Command::Replay(what) => commands::replay(context, &what).await,
         Command::Audit(command) => commands::audit(context, *command).await,
         Command::Subscription(command) => commands::subscription(context, command).await,
+        Command::Subject(command) => commands::subject(context, command).await,
         Command::Openapi => commands::openapi(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -117,6 +118,7 @@ fn surroundings(cli: &Cli) -> Result<Context, Failure> {
         Command::Subscription(command) => (None, command.database().database_url.clone()),
         Command::Workflow(_)
         | Command::Execution(_)
+        | Command::Subject(_)
         | Command::Openapi
         | Command::Completions { .. } => (None, None),
     };

@@ -8,6 +8,7 @@ use connectors::egress::{Egress, Mapping, Policy};
 use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
 use eventstore::audit::Trees;
+use eventstore::personal::{Keyring, Sealed};
 use eventstore::{Clock, EventStore, NameError, PgEventStore, Plans, Role};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -52,11 +53,13 @@ impl Platform {
         let partitions = PgEventStore::new(pool.clone()).make_partitions().await;
         partitions.context("making room in the log")?;
         let pools = [commands.clone(), views.clone(), pool.clone()];
-        let vault = Vault::new(commands.clone(), master_key(context)?);
-        vault.verify().await.context("opening the vault")?;
+        let (vault, master) = vault(context, &commands).await?;
         let policy = policy(settings)?;
         let trees = Trees::new(commands.clone());
-        let log: Arc<dyn EventStore> = Arc::new(PgEventStore::new(commands));
+        // Keys are destroyed by workers, whose role may do that.
+        let keys = Arc::new(Keyring::new(pool.clone(), &master));
+        let log: Arc<dyn EventStore> =
+            Arc::new(Sealed::new(PgEventStore::new(commands), keys.clone()));
         let (plans, vault) = (Arc::new(Plans::default()), Arc::new(vault));
         let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
         let models = Arc::new(models(context, &policy)?);
@@ -68,6 +71,7 @@ impl Platform {
             clock: clock.clone(),
             egress: egress.clone(),
             models: models.clone(),
+            keys: keys.clone(),
             vault: vault.clone(),
             email: email(settings)?,
             mail_from: settings.mail.from.clone(),
@@ -78,6 +82,7 @@ impl Platform {
             plans,
             views,
             clock: clock.clone(),
+            keys,
             vault,
             egress,
             models,
@@ -134,6 +139,24 @@ pub(crate) async fn missing_migrations(pool: &PgPool) -> Result<usize, Failure> 
             .context("asking the database for its schema")?;
     }
     Ok(eventstore::MIGRATOR.iter().filter(|step| !done.contains(&step.version)).count())
+}
+
+/// The vault, and the key that opens it.
+async fn vault(context: &Context, pool: &PgPool) -> Result<(Vault, [u8; 32]), Failure> {
+    let master = master_key(context)?;
+    let vault = Vault::new(pool.clone(), master);
+    vault.verify().await.context("opening the vault")?;
+    Ok((vault, master))
+}
+
+/// The log as it can be read by whoever has the key of the vault.
+pub(crate) async fn opened(
+    context: &Context,
+    pool: &PgPool,
+) -> Result<Arc<dyn EventStore>, Failure> {
+    let (_, master) = vault(context, pool).await?;
+    let keys = Arc::new(Keyring::new(pool.clone(), &master));
+    Ok(Arc::new(Sealed::new(PgEventStore::new(pool.clone()), keys)))
 }
 
 /// The key of the vault: from the environment, else from the data directory, made if need be.

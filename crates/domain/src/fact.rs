@@ -1,8 +1,8 @@
 //! Every event of every aggregate, as one type.
 
 use crate::{
-    agent, api_key, execution, integration, invocation, notification, prompt, template, webhook,
-    workflow,
+    agent, api_key, execution, integration, invocation, notification, prompt, subject, template,
+    webhook, workflow,
 };
 
 /// What the log speaks about; projections and policies match on it.
@@ -24,6 +24,8 @@ pub enum Fact {
     Notification(notification::Event),
     /// Something happened to a prompt.
     Prompt(prompt::Event),
+    /// Something happened to a subject.
+    Subject(subject::Event),
     /// Something happened to a notification template.
     Template(template::Event),
     /// Something happened to a webhook delivery.

@@ -19,11 +19,13 @@ pub mod invocation;
 mod jinja;
 mod name;
 pub mod notification;
+mod personal;
 pub mod policy;
 pub mod prompt;
 mod refusal;
 pub mod scenario;
 mod storable;
+pub mod subject;
 pub mod template;
 pub mod webhook;
 pub mod workflow;
@@ -34,6 +36,7 @@ pub use fact::Fact;
 pub use fault::Fault;
 pub use id::{Actor, Id, Tenant};
 pub use jinja::RenderError;
+pub use personal::{MARK as PERSONAL, Personal};
 pub use refusal::{Kind, Refusal};
 
 /// A moment, always UTC, always handed in by the caller.

@@ -25,8 +25,12 @@ pub(crate) fn clipped(text: &str, most: usize) -> String {
 
 /// Reads a member that may be absent and whose `null` is a value like any other; by itself, serde
 /// takes the two for the same.
-pub(crate) fn even_null<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(reader).map(Some)
+pub(crate) fn even_null<'de, T, D>(reader: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(reader).map(Some)
 }
 
 fn inner(value: &Value, depth: usize) -> Result<(), String> {

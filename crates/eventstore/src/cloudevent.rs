@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::Recorded;
+use crate::{Recorded, personal};
 
 /// The version of the format.
 const SPEC: &str = "1.0";
@@ -51,9 +51,9 @@ pub struct CloudEvent<'a> {
     /// W3C Trace Context, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<&'a str>,
-    /// The event's own fields, as they are stored.
+    /// The event's own fields, as far as the reader may know them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<&'a RawValue>,
+    pub data: Option<Box<RawValue>>,
 }
 
 impl<'a> From<&'a Recorded> for CloudEvent<'a> {
@@ -80,7 +80,7 @@ impl<'a> From<&'a Recorded> for CloudEvent<'a> {
             authtype,
             authid,
             traceparent: meta.traceparent.as_deref(),
-            data: Some(&event.body),
+            data: Some(personal::bare(event.data())),
         }
     }
 }
@@ -119,6 +119,7 @@ mod tests {
             schema: 3,
             salt: [0; 32],
             body: RawValue::from_string(r#"{"b": 1.10, "a": 2}"#.to_owned()).unwrap(),
+            opened: None,
             meta: Metadata {
                 tenant: Id::from_uuid(Uuid::from_u128(3)),
                 actor,

@@ -10,6 +10,7 @@ use domain::integration::Integration;
 use domain::invocation::Invocation;
 use domain::notification::Notification;
 use domain::prompt::Prompt;
+use domain::subject::Subject;
 use domain::template::Template;
 use domain::webhook::Delivery;
 use domain::workflow::Workflow;
@@ -54,6 +55,7 @@ pub fn fact(row: &Recorded) -> Result<Fact, Error> {
         Invocation::NAME => Fact::Invocation(decode(row)?),
         Notification::NAME => Fact::Notification(decode(row)?),
         Prompt::NAME => Fact::Prompt(decode(row)?),
+        Subject::NAME => Fact::Subject(decode(row)?),
         Template::NAME => Fact::Template(decode(row)?),
         Delivery::NAME => Fact::Webhook(decode(row)?),
         Workflow::NAME => Fact::Workflow(decode(row)?),
@@ -64,7 +66,7 @@ pub fn fact(row: &Recorded) -> Result<Fact, Error> {
 /// The category of this name, if this release knows it.
 #[must_use]
 pub fn category(name: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
         Agent::NAME,
         ApiKey::NAME,
         Execution::NAME,
@@ -72,6 +74,7 @@ pub fn category(name: &str) -> Option<&'static str> {
         Invocation::NAME,
         Notification::NAME,
         Prompt::NAME,
+        Subject::NAME,
         Template::NAME,
         Delivery::NAME,
         Workflow::NAME,
@@ -107,14 +110,16 @@ fn newer(row: &Recorded) -> Error {
 /// Bodies of today's version are left alone: only old rows pay for history.
 fn read<E: Event>(row: &Recorded) -> Result<E, serde_json::Error> {
     let name = Value::from(row.name.as_str());
+    // The type comes first, and as text: serde would have to hold back what came before it, and
+    // forget that names of members can be numbers.
+    let of = |body: &str| serde_json::from_str(&format!(r#"{{"type":{name},"data":{body}}}"#));
     if row.schema == E::version(&row.name) {
-        let body = row.body.get();
-        return serde_json::from_str(&format!(r#"{{"type":{name},"data":{body}}}"#));
+        return of(row.data().get());
     }
     let steps = E::UPCASTS.iter().filter(|up| up.event == row.name && up.from >= row.schema);
-    let body = serde_json::from_str(row.body.get())?;
+    let body = serde_json::from_str(row.data().get())?;
     let body = steps.fold(body, |body, up| (up.apply)(body));
-    serde_json::from_value(serde_json::json!({ "type": name, "data": body }))
+    of(&body.to_string())
 }
 
 /// Writes JSON with sorted keys and without spaces: equal values give equal bytes, whatever order

@@ -179,7 +179,12 @@ impl<A: Aggregate> Held<A> {
         let expected = Expected::At(self.version);
         let append = Append {
             meta: request.meta.clone(),
-            streams: vec![StreamAppend { stream: self.stream, expected, events: drafts }],
+            streams: vec![StreamAppend {
+                stream: self.stream,
+                expected,
+                subject: after.subject(),
+                events: drafts,
+            }],
             reply: request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&after))),
         };
         let appended = store.append(append).await?;

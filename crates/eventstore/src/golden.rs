@@ -30,6 +30,7 @@ fn categories() -> Vec<Known> {
         of::<domain::invocation::Event>("invocation"),
         of::<domain::notification::Event>("notification"),
         of::<domain::prompt::Event>("prompt"),
+        of::<domain::subject::Event>("subject"),
         of::<domain::template::Event>("template"),
         of::<domain::webhook::Event>("webhook"),
         of::<domain::workflow::Event>("workflow"),
@@ -46,6 +47,7 @@ fn stored(fact: &Fact) -> (String, String) {
         Fact::Invocation(event) => encode(event),
         Fact::Notification(event) => encode(event),
         Fact::Prompt(event) => encode(event),
+        Fact::Subject(event) => encode(event),
         Fact::Template(event) => encode(event),
         Fact::Webhook(event) => encode(event),
         Fact::Workflow(event) => encode(event),
@@ -64,6 +66,7 @@ fn row(category: &str, name: &str, schema: u16, body: &str) -> Recorded {
         schema,
         salt: [0; 32],
         body: RawValue::from_string(body.to_owned()).expect("a body is JSON"),
+        opened: None,
         meta: Metadata {
             tenant: Id::from_uuid(Uuid::nil()),
             actor: Actor::System,
@@ -194,8 +197,12 @@ mod upcasting {
 
         let free: Value =
             serde_json::from_str(r#"{"b":[1,{"z":1,"a":"\u0000"}],"a":1.50}"#).unwrap();
-        let (_, body) = encode(&domain::execution::Event::Completed { output: free, parent: None });
-        assert_eq!(body, r#"{"output":{"a":1.5,"b":[1,{"a":"\u0000","z":1}]},"parent":null}"#);
+        let (_, body) =
+            encode(&domain::execution::Event::Completed { output: free.into(), parent: None });
+        assert_eq!(
+            body,
+            r#"{"output":{"$personal":[{"a":1.5,"b":[1,{"a":"\u0000","z":1}]}]},"parent":null}"#
+        );
     }
 
     #[test]

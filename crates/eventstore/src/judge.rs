@@ -6,10 +6,13 @@ use domain::Timestamp;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
+use crate::personal;
 use crate::{Answered, Append, Appended, Draft, Error, Expected, Position, StreamAppend, Version};
 
 /// The most bytes the body of one event may have.
 pub const EVENT_LIMIT: usize = 256 * 1024;
+/// The same once its personal values are sealed: base64 takes a third more.
+const SEALED_LIMIT: usize = EVENT_LIMIT / 3 * 4 + 1024;
 /// The most events one append may have.
 pub const APPEND_LIMIT: usize = 1_000;
 
@@ -81,7 +84,8 @@ pub(crate) fn check(append: &Append) -> Result<(), Error> {
 
 /// Refuses a body that could be stored but never be read again.
 fn readable(draft: &Draft) -> Result<(), Error> {
-    within("an event in bytes", draft.body.len(), EVENT_LIMIT)?;
+    let limit = if personal::is_sealed(&draft.body) { SEALED_LIMIT } else { EVENT_LIMIT };
+    within("an event in bytes", draft.body.len(), limit)?;
     within("an event in levels of nesting", depth(&draft.body), DEPTH_LIMIT)?;
     serde_json::from_str::<IgnoredAny>(&draft.body).map_err(|source| Error::Decode {
         name: draft.name.clone(),

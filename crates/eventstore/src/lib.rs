@@ -16,6 +16,7 @@ mod execute;
 mod golden;
 mod judge;
 mod memory;
+pub mod personal;
 mod pin;
 mod plans;
 mod port;

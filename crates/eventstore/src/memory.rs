@@ -113,6 +113,7 @@ impl Log {
                 schema: draft.schema,
                 salt: rand::random(),
                 body: RawValue::from_string(draft.body).expect("bodies were checked to be JSON"),
+                opened: None,
                 meta: meta.clone(),
             });
             self.streams.entry(stream).or_default().push(place);

@@ -4,6 +4,7 @@ use domain::agent::Agent;
 use domain::execution::Caller;
 use domain::invocation::NewInvocation;
 use domain::prompt::Prompt;
+use domain::subject::Subject;
 use domain::{Id, Tenant};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ pub async fn pin_invocation(
     store: &dyn EventStore,
     tenant: Id<Tenant>,
     agent: Id<Agent>,
-    input: Value,
+    (input, subject): (Value, Option<Id<Subject>>),
     caller: Option<Caller>,
 ) -> Result<Option<NewInvocation>, Error> {
     let (state, _) = load::<Agent>(store, tenant, agent).await?;
@@ -28,5 +29,5 @@ pub async fn pin_invocation(
         }
         None => None,
     };
-    Ok(Some(NewInvocation { agent, revision, prompt, input, caller }))
+    Ok(Some(NewInvocation { agent, revision, prompt, input, subject, caller }))
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::subject::Subject;
 use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::personal;
 
 /// Place of an event in its stream, from 1; 0 is "no events yet".
 pub type Version = i64;
@@ -86,10 +89,27 @@ pub struct Recorded {
     pub schema: u16,
     /// Random bytes that are hashed before the body, so that the hash tells nobody what it says.
     pub salt: [u8; 32],
-    /// The event's own fields.
+    /// The event's own fields, as they are stored and hashed: personal values are sealed.
     pub body: Box<RawValue>,
+    /// The fields with their personal values, if those are sealed in `body` and this was read with
+    /// the keys.
+    pub opened: Option<Box<RawValue>>,
     /// Its circumstances.
     pub meta: Metadata,
+}
+
+impl Recorded {
+    /// The event's own fields, as far as the reader may know them.
+    #[must_use]
+    pub fn data(&self) -> &RawValue {
+        self.opened.as_deref().unwrap_or(&self.body)
+    }
+
+    /// Whose data its personal values are; none for nobody in particular, and if it has none.
+    #[must_use]
+    pub fn subject(&self) -> Option<Id<Subject>> {
+        personal::subject(self)
+    }
 }
 
 /// Which events a reader wants: all of them, unless it says otherwise.
@@ -145,6 +165,8 @@ pub struct StreamAppend {
     pub stream: StreamId,
     /// What it must look like.
     pub expected: Expected,
+    /// Whose data the personal values in it are; none for nobody in particular.
+    pub subject: Option<Id<Subject>>,
     /// What is added, in order; may be empty, then only `expected` is judged.
     pub events: Vec<Draft>,
 }

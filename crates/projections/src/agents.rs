@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::values::{json, micros};
+use crate::values::{definition, micros};
 use crate::{Cursor, Page, Paging, Reader, Seen, Table, View};
 
 /// An agent.
@@ -92,7 +92,7 @@ impl View for Agents {
                 *row = Some(Row {
                     name: name.clone(),
                     revision: *revision,
-                    spec: json(spec),
+                    spec: definition(spec),
                     created_at: row.as_ref().map_or(at, |row| row.created_at),
                     updated_at: at,
                     deleted_at: None,

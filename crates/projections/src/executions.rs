@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use domain::execution::{self, Event, Execution, Turn, Wait};
-use domain::{Aggregate, Fact, Timestamp};
+use domain::subject::Subject;
+use domain::{Aggregate, Fact, Id, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{FromRow, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::tasks::{self, Task};
-use crate::values::{json, micros, millis_between};
+use crate::values::{json, micros, millis_between, problem, without_detail};
 use crate::{Cursor, Page, Paging, Reader, Seen, Table, View, waits};
 
 /// An execution, without the data that went in and came out.
@@ -41,6 +42,9 @@ pub struct Summary {
     pub ended_at: Option<DateTime<Utc>>,
     /// How long it took, in milliseconds.
     pub duration_ms: Option<i64>,
+    /// Whether the person whose data it worked on was erased: then input and output are null, and
+    /// what else it said of them is gone.
+    pub erased: bool,
     /// Version of its stream.
     #[serde(skip)]
     pub etag: i64,
@@ -115,7 +119,7 @@ pub struct Filter {
 }
 
 const SUMMARY: &str = "id, workflow AS workflow_id, workflow_version, revision, status, trigger,
-    error::json AS error, reason, started_at, ended_at, duration_ms, version AS etag";
+    error::json AS error, reason, started_at, ended_at, duration_ms, erased, version AS etag";
 
 /// One execution with its tasks.
 pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> {
@@ -152,6 +156,22 @@ pub async fn list(
     Ok(paging.page(rows, |row| Cursor { at: row.started_at, id: row.id }))
 }
 
+/// The executions that work on a subject's data and have not ended.
+pub async fn running_of(
+    pool: &PgPool,
+    tenant: Id<Tenant>,
+    subject: Id<Subject>,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "SELECT id FROM rm.executions
+         WHERE tenant = $1 AND subject = $2 AND ended_at IS NULL ORDER BY id",
+    )
+    .bind(tenant.as_uuid())
+    .bind(subject.as_uuid())
+    .fetch_all(pool)
+    .await
+}
+
 /// Tenant and id.
 type Key = (Uuid, Uuid);
 
@@ -171,6 +191,8 @@ pub(crate) struct Row {
     output: Option<String>,
     error: Option<String>,
     reason: Option<String>,
+    subject: Option<Uuid>,
+    erased: bool,
 }
 
 /// The view itself.
@@ -179,7 +201,8 @@ pub(crate) struct Executions;
 
 impl View for Executions {
     const TABLE: Table = Table { name: "executions", key: &["tenant", "id"] };
-    const FOLDS: &'static [&'static str] = &[Execution::NAME];
+    const FOLDS: &'static [&'static str] = &[Execution::NAME, Subject::NAME];
+    const FORGET: Option<fn(&mut Row)> = Some(Row::forget);
     type Key = Key;
     type Row = Row;
 
@@ -194,27 +217,29 @@ impl View for Executions {
         }
         let Some(row) = row else { return };
         row.version = seen.version;
+        row.subject = seen.subject.or(row.subject);
         match event {
             Event::Started { .. } => {}
             Event::TurnTaken(turn) => row.take(turn),
             Event::Completed { output, parent: _ } => {
                 row.end("completed", seen);
-                row.output = Some(json(output));
+                row.output = output.known().map(json);
             }
             Event::Faulted { error, parent: _ } => {
                 row.end("faulted", seen);
-                row.error = Some(json(error));
+                row.error = Some(problem(error));
             }
             Event::Cancelled { reason, by: _, parent: _ } => {
                 row.end("cancelled", seen);
-                row.reason = Some(reason.clone());
+                row.reason = reason.known().cloned();
             }
         }
     }
 }
 
 fn begun(event: &Event, seen: &Seen) -> Option<Row> {
-    let Event::Started { id: _, workflow, revision, version, input, trigger } = event else {
+    let Event::Started { id: _, workflow, revision, version, input, subject: _, trigger } = event
+    else {
         return None;
     };
     Some(Row {
@@ -232,6 +257,8 @@ fn begun(event: &Event, seen: &Seen) -> Option<Row> {
         output: None,
         error: None,
         reason: None,
+        subject: seen.subject,
+        erased: input.is_erased(),
     })
 }
 
@@ -242,6 +269,17 @@ impl Row {
         let only_time = |why: &Why| why.until.is_some();
         let waits = !self.waits.is_empty() && self.waits.iter().all(only_time);
         self.status = if waits { "waiting" } else { "running" }.to_owned();
+    }
+
+    fn forget(&mut self) {
+        self.erased = true;
+        self.input = json(&Value::Null);
+        self.output = None;
+        self.reason = None;
+        without_detail(&mut self.error);
+        for why in &mut self.waits {
+            waits::forget(&why.waits_for, &mut why.detail);
+        }
     }
 
     fn end(&mut self, status: &str, seen: &Seen) {

@@ -2,10 +2,11 @@
 //! and tests.
 
 use chrono::{DateTime, Utc};
-use domain::execution::{Ending, Event, Execution, Request, Turn, Wait, WaitId, What};
+use domain::execution::{Ending, Error, Event, Execution, Request, Turn, Wait, WaitId, What};
 use domain::integration::{self, Integration};
+use domain::subject::Subject;
 use domain::webhook::{self, Delivery};
-use domain::{Aggregate, Fact, Id, Timestamp};
+use domain::{Aggregate, Fact, Id, Personal, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use utoipa::ToSchema;
@@ -68,6 +69,7 @@ pub(crate) struct Row {
     outcome: String,
     execution: Option<Uuid>,
     detail: Option<String>,
+    subject: Option<Uuid>,
 }
 
 /// The view itself.
@@ -76,7 +78,9 @@ pub(crate) struct IntegrationLogs;
 
 impl View for IntegrationLogs {
     const TABLE: Table = Table { name: "integration_logs", key: &["tenant", "id"] };
-    const FOLDS: &'static [&'static str] = &[Execution::NAME, Integration::NAME, Delivery::NAME];
+    const FOLDS: &'static [&'static str] =
+        &[Execution::NAME, Integration::NAME, Delivery::NAME, Subject::NAME];
+    const FORGET: Option<fn(&mut Row)> = Some(|row| row.detail = None);
     type Key = Key;
     type Row = Row;
 
@@ -106,6 +110,7 @@ impl View for IntegrationLogs {
             | Fact::Invocation(_)
             | Fact::Notification(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Workflow(_) => vec![],
         }
@@ -145,6 +150,7 @@ impl View for IntegrationLogs {
             | Fact::Invocation(_)
             | Fact::Notification(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Workflow(_) => {}
         }
@@ -180,6 +186,7 @@ fn take(id: Uuid, row: &mut Option<Row>, turn: &Turn, seen: &Seen) {
         let (outcome, detail) = outcome(&closed.how);
         row.outcome = outcome.to_owned();
         row.detail = detail;
+        row.subject = seen.subject.or(row.subject);
         row.ended_at = Some(micros(seen.meta.at));
     }
     let opened = turn.opened.iter().find(|wait| call(seen, wait.id) == id);
@@ -202,14 +209,19 @@ fn entry(integration: Id<Integration>, direction: &str, kind: String, seen: &See
         outcome: "pending".to_owned(),
         execution: None,
         detail: None,
+        subject: seen.subject,
     }
+}
+
+fn detail(error: &Error) -> Option<String> {
+    error.detail.as_ref().and_then(Personal::known).cloned()
 }
 
 fn outcome(how: &Ending) -> (&'static str, Option<String>) {
     match how {
         Ending::Succeeded | Ending::Fired => ("succeeded", None),
-        Ending::Failed(error) => ("failed", error.detail.clone()),
-        Ending::Unknown(error) => ("unknown", error.detail.clone()),
+        Ending::Failed(error) => ("failed", detail(error)),
+        Ending::Unknown(error) => ("unknown", detail(error)),
         Ending::Dropped => ("dropped", None),
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::invocation::{Event, FailureClass, Invocation, Report};
+use domain::subject::Subject;
 use domain::{Aggregate, Fact, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +45,8 @@ pub struct Detail {
     pub requested_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// Whether the person whose data these are was erased: then input and output are null.
+    pub erased: bool,
     /// Version of its stream.
     #[serde(skip)]
     pub etag: i64,
@@ -99,7 +102,7 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
         "SELECT id, agent AS agent_id, revision, prompt AS prompt_id,
              prompt_number AS prompt_version, execution AS execution_id, status,
              input::json AS input, output::json AS output, error, report,
-             requested_at, ended_at, version AS etag
+             requested_at, ended_at, erased, version AS etag
          FROM rm.invocations
          WHERE tenant = $1 AND id = $2",
     );
@@ -113,7 +116,7 @@ pub async fn list(reader: &mut Reader, agent: Uuid, paging: Paging) -> sqlx::Res
         "SELECT id, agent AS agent_id, revision, prompt AS prompt_id,
              prompt_number AS prompt_version, execution AS execution_id, status,
              input::json AS input, output::json AS output, error, report,
-             requested_at, ended_at, version AS etag
+             requested_at, ended_at, erased, version AS etag
          FROM rm.invocations
          WHERE tenant = $1 AND agent = $2 AND (requested_at, id) < ($3, $4)
          ORDER BY requested_at DESC, id DESC LIMIT $5",
@@ -138,6 +141,8 @@ pub(crate) struct Row {
     output: Option<String>,
     error: Option<Failure>,
     report: Option<Took>,
+    subject: Option<Uuid>,
+    erased: bool,
 }
 
 /// The view itself.
@@ -146,7 +151,8 @@ pub(crate) struct Invocations;
 
 impl View for Invocations {
     const TABLE: Table = Table { name: "invocations", key: &["tenant", "id"] };
-    const FOLDS: &'static [&'static str] = &[Invocation::NAME];
+    const FOLDS: &'static [&'static str] = &[Invocation::NAME, Subject::NAME];
+    const FORGET: Option<fn(&mut Row)> = Some(Row::forget);
     type Key = (Uuid, Uuid);
     type Row = Row;
 
@@ -161,22 +167,25 @@ impl View for Invocations {
         }
         let Some(row) = row else { return };
         row.version = seen.version;
+        row.subject = seen.subject.or(row.subject);
         match event {
             Event::Requested { .. } => {}
             Event::Completed { output, report, caller: _ } => {
                 row.end("completed", report, seen);
-                row.output = Some(json(output));
+                row.output = output.known().map(json);
             }
             Event::Failed { class, detail, report, caller: _ } => {
                 row.end("failed", report, seen);
-                row.error = Some(Failure { class: *class, detail: detail.clone() });
+                row.error = Some(Failure { class: *class, detail: detail.clone().into_inner() });
             }
         }
     }
 }
 
 fn begun(event: &Event, seen: &Seen) -> Option<Row> {
-    let Event::Requested { agent, revision, prompt, input, caller } = event else { return None };
+    let Event::Requested { agent, revision, prompt, input, subject: _, caller } = event else {
+        return None;
+    };
     Some(Row {
         agent: agent.as_uuid(),
         revision: *revision,
@@ -191,10 +200,21 @@ fn begun(event: &Event, seen: &Seen) -> Option<Row> {
         output: None,
         error: None,
         report: None,
+        subject: seen.subject,
+        erased: input.is_erased(),
     })
 }
 
 impl Row {
+    fn forget(&mut self) {
+        self.erased = true;
+        self.input = json(&Value::Null);
+        self.output = None;
+        if let Some(failure) = &mut self.error {
+            failure.detail.clear();
+        }
+    }
+
     fn end(&mut self, status: &str, report: &Report, seen: &Seen) {
         status.clone_into(&mut self.status);
         self.ended_at = Some(micros(seen.meta.at));

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::notification::{Channel, Event, Notification};
+use domain::subject::Subject;
 use domain::{Aggregate, Fact, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
@@ -46,6 +47,8 @@ pub struct Detail {
     pub requested_at: DateTime<Utc>,
     /// When it last went out.
     pub sent_at: Option<DateTime<Utc>>,
+    /// Whether the person whose data these are was erased: then it has no addresses.
+    pub erased: bool,
     /// Version of its stream.
     #[serde(skip)]
     pub etag: i64,
@@ -58,7 +61,7 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
         r#"SELECT n.id, n.channel, n.addresses AS "to", n.template AS template_id,
              t.name AS template, n.template_number AS version, n.execution AS execution_id,
              n.status, n.attempts, n.detail, n.next_attempt_at, n.via, n.message_id,
-             n.requested_at, n.sent_at, n.version AS etag
+             n.requested_at, n.sent_at, n.erased, n.version AS etag
          FROM rm.notifications n
          LEFT JOIN rm.templates t ON t.tenant = n.tenant AND t.id = n.template
          WHERE n.tenant = $1 AND n.id = $2"#,
@@ -73,7 +76,7 @@ pub async fn list(reader: &mut Reader, paging: Paging) -> sqlx::Result<Page<Deta
         r#"SELECT n.id, n.channel, n.addresses AS "to", n.template AS template_id,
              t.name AS template, n.template_number AS version, n.execution AS execution_id,
              n.status, n.attempts, n.detail, n.next_attempt_at, n.via, n.message_id,
-             n.requested_at, n.sent_at, n.version AS etag
+             n.requested_at, n.sent_at, n.erased, n.version AS etag
          FROM rm.notifications n
          LEFT JOIN rm.templates t ON t.tenant = n.tenant AND t.id = n.template
          WHERE n.tenant = $1 AND (n.requested_at, n.id) < ($2, $3)
@@ -99,6 +102,8 @@ pub(crate) struct Row {
     requested_at: Timestamp,
     sent_at: Option<Timestamp>,
     version: i64,
+    subject: Option<Uuid>,
+    erased: bool,
 }
 
 /// The view itself.
@@ -107,7 +112,8 @@ pub(crate) struct Notifications;
 
 impl View for Notifications {
     const TABLE: Table = Table { name: "notifications", key: &["tenant", "id"] };
-    const FOLDS: &'static [&'static str] = &[Notification::NAME];
+    const FOLDS: &'static [&'static str] = &[Notification::NAME, Subject::NAME];
+    const FORGET: Option<fn(&mut Row)> = Some(Row::forget);
     type Key = (Uuid, Uuid);
     type Row = Row;
 
@@ -122,6 +128,7 @@ impl View for Notifications {
         }
         let Some(row) = row else { return };
         row.version = seen.version;
+        row.subject = seen.subject.or(row.subject);
         row.next_attempt_at = None;
         match event {
             Event::Requested { .. } => {}
@@ -132,22 +139,23 @@ impl View for Notifications {
                 row.sent_at = Some(micros(seen.meta.at));
             }
             Event::AttemptFailed { attempt, detail, retry_at } => {
-                row.attempted("retrying", *attempt, Some(detail));
+                row.attempted("retrying", *attempt, detail.known());
                 row.next_attempt_at = Some(micros(*retry_at));
             }
-            Event::Failed { attempt, detail } => row.attempted("failed", *attempt, Some(detail)),
+            Event::Failed { attempt, detail } => row.attempted("failed", *attempt, detail.known()),
             Event::ResendRequested {} => row.attempted("queued", 0, None),
         }
     }
 }
 
 fn begun(event: &Event, seen: &Seen) -> Option<Row> {
-    let Event::Requested { channel, to, template, version, data: _, caller } = event else {
+    let Event::Requested { channel, to, template, version, data: _, subject: _, caller } = event
+    else {
         return None;
     };
     Some(Row {
         channel: *channel,
-        addresses: to.clone(),
+        addresses: to.clone().into_inner(),
         template: template.as_uuid(),
         template_number: *version,
         execution: caller.map(|caller| caller.execution.as_uuid()),
@@ -160,10 +168,18 @@ fn begun(event: &Event, seen: &Seen) -> Option<Row> {
         requested_at: micros(seen.meta.at),
         sent_at: None,
         version: seen.version,
+        subject: seen.subject,
+        erased: to.is_erased(),
     })
 }
 
 impl Row {
+    fn forget(&mut self) {
+        self.erased = true;
+        self.addresses.clear();
+        self.detail = None;
+    }
+
     fn attempted(&mut self, status: &str, attempts: u32, detail: Option<&String>) {
         status.clone_into(&mut self.status);
         self.attempts = attempts;

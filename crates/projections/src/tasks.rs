@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use domain::execution::{Event, Execution, Progress, Step};
-use domain::{Aggregate, Fact, Timestamp};
+use domain::subject::Subject;
+use domain::{Aggregate, Fact, Personal, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::values::{integer, json, micros};
+use crate::values::{integer, json, micros, problem, without_detail};
 use crate::{Reader, Seen, Table, View};
 
 /// One run of one task.
@@ -65,6 +66,7 @@ pub(crate) struct Row {
     input: Option<String>,
     output: Option<String>,
     error: Option<String>,
+    subject: Option<Uuid>,
 }
 
 /// The view itself.
@@ -73,7 +75,8 @@ pub(crate) struct Tasks;
 
 impl View for Tasks {
     const TABLE: Table = Table { name: "execution_tasks", key: &["tenant", "execution", "run"] };
-    const FOLDS: &'static [&'static str] = &[Execution::NAME];
+    const FOLDS: &'static [&'static str] = &[Execution::NAME, Subject::NAME];
+    const FORGET: Option<fn(&mut Row)> = Some(Row::forget);
     type Key = Key;
     type Row = Row;
 
@@ -96,6 +99,7 @@ impl View for Tasks {
             | Fact::Invocation(_)
             | Fact::Notification(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Webhook(_)
             | Fact::Workflow(_) => vec![],
@@ -106,7 +110,9 @@ impl View for Tasks {
         let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return };
         for step in turn.steps.iter().filter(|step| integer(step.run) == *run) {
             // A task that is skipped never starts.
-            row.get_or_insert_with(|| begun(step, seen)).note(&step.what, seen);
+            let row = row.get_or_insert_with(|| begun(step, seen));
+            row.subject = seen.subject.or(row.subject);
+            row.note(&step.what, seen);
         }
     }
 }
@@ -122,36 +128,47 @@ fn begun(step: &Step, seen: &Seen) -> Row {
         input: None,
         output: None,
         error: None,
+        subject: seen.subject,
     }
 }
 
 impl Row {
     fn note(&mut self, what: &Progress, seen: &Seen) {
         match what {
-            Progress::Started { input } => self.input = input.as_ref().map(json),
+            Progress::Started { input } => self.input = kept(input.as_ref()),
             Progress::Completed { output } => {
                 self.end("completed", seen);
-                self.output = output.as_ref().map(json);
+                self.output = kept(output.as_ref());
                 self.error = None;
             }
             Progress::Faulted(error) => {
                 self.end("faulted", seen);
-                self.error = Some(json(error));
+                self.error = Some(problem(error));
             }
             Progress::Retrying { error, attempt, at: _ } => {
                 "retrying".clone_into(&mut self.status);
                 self.attempt = *attempt;
-                self.error = Some(json(error));
+                self.error = Some(problem(error));
             }
             Progress::Skipped => self.end("skipped", seen),
             Progress::Cancelled => self.end("cancelled", seen),
         }
     }
 
+    fn forget(&mut self) {
+        (self.input, self.output) = (None, None);
+        without_detail(&mut self.error);
+    }
+
     fn end(&mut self, status: &str, seen: &Seen) {
         status.clone_into(&mut self.status);
         self.ended_at = Some(micros(seen.meta.at));
     }
+}
+
+/// A value as JSON text, unless there is none or it was erased.
+fn kept(value: Option<&Personal<Value>>) -> Option<String> {
+    value.and_then(Personal::known).map(json)
 }
 
 /// The name of a task: the last segment of its pointer (RFC 6901).

@@ -119,6 +119,7 @@ fn open_key(seen: &Seen) -> Option<OpenKey> {
         | Fact::ApiKey(_)
         | Fact::Integration(_)
         | Fact::Prompt(_)
+        | Fact::Subject(_)
         | Fact::Template(_)
         | Fact::Webhook(_)
         | Fact::Workflow(_) => return None,
@@ -136,6 +137,7 @@ fn note(open: &mut Option<Open>, seen: &Seen) -> Added {
         | Fact::ApiKey(_)
         | Fact::Integration(_)
         | Fact::Prompt(_)
+        | Fact::Subject(_)
         | Fact::Template(_)
         | Fact::Webhook(_)
         | Fact::Workflow(_) => None,

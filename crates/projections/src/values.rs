@@ -2,6 +2,7 @@
 
 use chrono::{SubsecRound, TimeDelta};
 use domain::Timestamp;
+use domain::execution::Error;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,9 +12,29 @@ const KEY_TEXT_LIMIT: usize = 250;
 /// What stands for U+0000, which Postgres cannot keep in a text.
 const NO_NUL: &str = "\u{fffd}";
 
-/// A value as JSON text.
-pub(crate) fn json(value: &impl Serialize) -> String {
+/// A value as JSON text. Personal values are marked when they are serialised by themselves, so this
+/// takes nothing but bare ones.
+pub(crate) fn json(value: &Value) -> String {
+    value.to_string()
+}
+
+/// A definition, in which nothing is personal, as JSON text.
+pub(crate) fn definition(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("events are plain data")
+}
+
+/// An error as JSON text, without its detail if that was erased.
+pub(crate) fn problem(error: &Error) -> String {
+    json(&error.to_value())
+}
+
+/// Takes the detail, which is personal, out of an error.
+pub(crate) fn without_detail(problem: &mut Option<String>) {
+    let Some(text) = problem else { return };
+    if let Ok(Value::Object(members)) = serde_json::from_str(text) {
+        let members = members.into_iter().filter(|(name, _)| name != "detail");
+        *text = json(&Value::Object(members.collect()));
+    }
 }
 
 /// A time as precisely as Postgres keeps it, so that a row is the same before and after it was

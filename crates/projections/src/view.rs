@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::Fact;
+use domain::subject;
+use domain::{Fact, Id};
 use eventstore::{Metadata, Position, Recorded, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,8 @@ pub struct Seen {
     pub version: Version,
     /// Its circumstances.
     pub meta: Metadata,
+    /// Whose data it tells of, if somebody's.
+    pub subject: Option<Uuid>,
     /// What happened.
     pub fact: Fact,
 }
@@ -41,8 +44,14 @@ impl Seen {
             stream: row.stream,
             version: row.version,
             meta: row.meta.clone(),
+            subject: row.subject().map(Id::as_uuid),
             fact: eventstore::fact(row)?,
         })
+    }
+
+    /// The subject that is erased by this.
+    fn erases(&self) -> Option<Uuid> {
+        matches!(self.fact, Fact::Subject(subject::Event::Erased {})).then_some(self.stream)
     }
 
     /// The key of a view with one row a stream, if the event `is` of such a stream.
@@ -65,6 +74,11 @@ pub trait View: Send + Sync + 'static {
     type Key: Ord + Clone + Serialize + DeserializeOwned + Send + Sync;
     /// The other columns, one field each.
     type Row: Serialize + DeserializeOwned + Send + Sync;
+
+    /// Takes out of a row what it says of a person, such that it is as if their data had never been
+    /// known. For views that keep any: their rows have a column `subject`, which tells whose they
+    /// are, and they fold the streams of subjects.
+    const FORGET: Option<fn(&mut Self::Row)> = None;
 
     /// The rows that `seen` concerns; an event may concern several.
     fn keys(seen: &Seen) -> Vec<Self::Key>;
@@ -107,27 +121,54 @@ impl<V: View> Projection for V {
     }
 
     fn concerns(&self, seen: &Seen) -> bool {
-        !V::keys(seen).is_empty()
+        V::FORGET.is_some() && seen.erases().is_some() || !V::keys(seen).is_empty()
     }
 
-    async fn apply(&self, tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
-        let mut by_key = BTreeMap::<V::Key, Vec<&Seen>>::new();
-        for &seen in events {
-            // The same row more than once is the same row.
-            for key in V::keys(seen).into_iter().collect::<BTreeSet<_>>() {
-                by_key.entry(key).or_default().push(seen);
-            }
+    async fn apply(&self, tables: &mut Tables<'_>, mut events: &[&Seen]) -> sqlx::Result<()> {
+        while let Some(at) = events.iter().position(|seen| seen.erases().is_some()) {
+            fold::<V>(tables, &events[..at]).await?;
+            forget::<V>(tables, events[at]).await?;
+            events = &events[at + 1..];
         }
-        let mut rows = tables.fetch(&V::TABLE, by_key.keys()).await?;
-        let mut folded = BTreeMap::new();
-        for (key, news) in by_key {
-            let mut row = rows.remove(&key);
-            for seen in news {
-                V::evolve(&key, &mut row, seen);
-            }
-            folded.insert(key, row);
+        fold::<V>(tables, events).await
+    }
+}
+
+/// Has the rows that events concern take note of them.
+async fn fold<V: View>(tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
+    let mut by_key = BTreeMap::<V::Key, Vec<&Seen>>::new();
+    for &seen in events {
+        // The same row more than once is the same row.
+        for key in V::keys(seen).into_iter().collect::<BTreeSet<_>>() {
+            by_key.entry(key).or_default().push(seen);
         }
-        tables.save(&V::TABLE, folded).await
+    }
+    let mut rows = tables.fetch(&V::TABLE, by_key.keys()).await?;
+    let mut folded = BTreeMap::new();
+    for (key, news) in by_key {
+        let mut row = rows.remove(&key);
+        for seen in news {
+            V::evolve(&key, &mut row, seen);
+        }
+        folded.insert(key, row);
+    }
+    tables.save(&V::TABLE, folded).await
+}
+
+/// Has all rows of a subject forget them.
+async fn forget<V: View>(tables: &mut Tables<'_>, seen: &Seen) -> sqlx::Result<()> {
+    let (Some(subject), Some(forget)) = (seen.erases(), V::FORGET) else { return Ok(()) };
+    let whose = (seen.meta.tenant.as_uuid(), subject);
+    let mut last: Option<V::Key> = None;
+    loop {
+        let rows = tables.of_subject::<V::Key, V::Row>(&V::TABLE, whose, last.as_ref()).await?;
+        let Some((key, _)) = rows.last() else { return Ok(()) };
+        last = Some(key.clone());
+        let rows = rows.into_iter().map(|(key, mut row)| {
+            forget(&mut row);
+            (key, Some(row))
+        });
+        tables.save(&V::TABLE, rows.collect()).await?;
     }
 }
 

@@ -30,7 +30,10 @@ pub(crate) fn detail(what: &What) -> String {
             Purpose::Breath => "its next turn, at once".to_owned(),
         },
         What::Call { request, .. } => match request {
-            Request::Http(HttpCall { method, url, .. }) => format!("{method} {}", shown(url)),
+            Request::Http(HttpCall { method, url, .. }) => match url.known() {
+                Some(url) => format!("{method} {}", shown(url)),
+                None => method.clone(),
+            },
             Request::Agent { agent, .. } => format!("agent `{agent}`"),
             Request::Integration { integration, operation, .. } => {
                 format!("operation `{operation}` of integration `{integration}`")
@@ -40,6 +43,15 @@ pub(crate) fn detail(what: &What) -> String {
             }
             Request::Workflow { namespace, name, .. } => format!("workflow `{namespace}/{name}`"),
         },
+    }
+}
+
+/// Takes out of the words for a wait of some kind what is personal in them.
+pub(crate) fn forget(kind: &str, detail: &mut String) {
+    if kind == "http"
+        && let Some(end) = detail.find(' ')
+    {
+        detail.truncate(end);
     }
 }
 

@@ -4,6 +4,7 @@
 use domain::execution::{Event, Execution, Turn, Wait};
 use domain::invocation::Invocation;
 use domain::notification::Notification;
+use domain::subject::Subject;
 use domain::{Aggregate, Fact, Timestamp, invocation, notification};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,6 +27,9 @@ pub fn partition(stream: Uuid) -> i16 {
     i16::try_from(hash % PARTITIONS).unwrap_or_default()
 }
 
+/// The kind of a row that is about a notification.
+const NOTIFICATION: &str = "notification";
+
 /// Tenant, category, stream, item.
 type Key = (Uuid, String, Uuid, i32);
 
@@ -38,6 +42,7 @@ pub(crate) struct Row {
     kind: String,
     task: String,
     detail: String,
+    subject: Option<Uuid>,
 }
 
 /// The view itself.
@@ -46,7 +51,9 @@ pub(crate) struct Work;
 
 impl View for Work {
     const TABLE: Table = Table { name: "work", key: &["tenant", "category", "stream", "item"] };
-    const FOLDS: &'static [&'static str] = &[Execution::NAME, Invocation::NAME, Notification::NAME];
+    const FOLDS: &'static [&'static str] =
+        &[Execution::NAME, Invocation::NAME, Notification::NAME, Subject::NAME];
+    const FORGET: Option<fn(&mut Row)> = Some(Row::forget);
     type Key = Key;
     type Row = Row;
 
@@ -70,6 +77,7 @@ impl View for Work {
             | Fact::ApiKey(_)
             | Fact::Integration(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Webhook(_)
             | Fact::Workflow(_) => vec![],
@@ -89,11 +97,11 @@ impl View for Work {
             },
             Fact::Notification(event) => match event {
                 notification::Event::Requested { .. } | notification::Event::ResendRequested {} => {
-                    *row = Some(due(seen, seen.meta.at, "notification"));
+                    *row = Some(due(seen, seen.meta.at, NOTIFICATION));
                 }
                 notification::Event::AttemptFailed { retry_at, detail, attempt: _ } => {
-                    let next = due(seen, *retry_at, "notification");
-                    *row = Some(Row { detail: detail.clone(), ..next });
+                    let next = due(seen, *retry_at, NOTIFICATION);
+                    *row = Some(Row { detail: detail.clone().into_inner(), ..next });
                 }
                 notification::Event::Sent { .. } | notification::Event::Failed { .. } => {
                     *row = None;
@@ -109,10 +117,20 @@ impl View for Work {
             | Fact::ApiKey(_)
             | Fact::Integration(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Webhook(_)
             | Fact::Workflow(_) => {}
         }
+    }
+}
+
+impl Row {
+    fn forget(&mut self) {
+        if self.kind == NOTIFICATION {
+            self.detail.clear();
+        }
+        waits::forget(&self.kind, &mut self.detail);
     }
 }
 
@@ -149,6 +167,7 @@ fn due(seen: &Seen, due_at: Timestamp, kind: &str) -> Row {
         kind: kind.to_owned(),
         task: String::new(),
         detail: String::new(),
+        subject: seen.subject,
     }
 }
 

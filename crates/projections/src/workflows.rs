@@ -217,6 +217,7 @@ impl View for Versions {
             | Fact::Invocation(_)
             | Fact::Notification(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Webhook(_) => vec![],
         }

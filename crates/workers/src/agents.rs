@@ -27,7 +27,11 @@ pub(crate) async fn carry_out(
     let Some(new) = state.pending() else { return Ok(Carried::Done(vec![])) };
     let began = deps.clock.now();
     let mut report = Report::default();
-    let outcome = answer(deps, tenant, (id, new), &mut report).await?;
+    let outcome = if state.is_erased() {
+        Err((FailureClass::InvalidRequest, "what was asked was erased".to_owned()))
+    } else {
+        answer(deps, tenant, (id, new), &mut report).await?
+    };
     let took = (deps.clock.now() - began).num_milliseconds();
     report.duration_ms = u64::try_from(took).unwrap_or_default();
     let command = match outcome {

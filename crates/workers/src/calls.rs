@@ -7,6 +7,7 @@ use domain::execution::{
 use domain::integration::Integration;
 use domain::invocation::{self, Invocation};
 use domain::notification::{self, Channel, Notification};
+use domain::subject::Subject;
 use domain::template::Template;
 use domain::workflow::Workflow;
 use domain::{Actor, Id, Tenant};
@@ -23,6 +24,8 @@ pub(crate) struct Call<'a> {
     pub(crate) wait: WaitId,
     pub(crate) key: &'a str,
     pub(crate) request: &'a Request,
+    /// Whose data the execution works on, if somebody's.
+    pub(crate) subject: Option<Id<Subject>>,
 }
 
 impl Call<'_> {
@@ -73,7 +76,8 @@ async fn ask_agent(
     }
     let agent_id = Agent::id(call.tenant, agent);
     let caller = Some(call.caller());
-    let pinned = pin_invocation(&*deps.log, call.tenant, agent_id, input.clone(), caller).await?;
+    let input = (input.clone(), call.subject);
+    let pinned = pin_invocation(&*deps.log, call.tenant, agent_id, input, caller).await?;
     let Some(request) = pinned else { return Ok(Some(missing(&format!("agent `{agent}`")))) };
     let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
     give(deps, id, &invocation::Command::Request(request), meta).await?;
@@ -126,6 +130,7 @@ async fn notify(
         template: template_id,
         version,
         data: data.clone(),
+        subject: call.subject,
         caller: Some(call.caller()),
     };
     let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
@@ -157,8 +162,8 @@ async fn run_workflow(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Er
         };
         // Nobody is answered by a child that its parent does not wait for.
         let trigger = Trigger::Workflow(call.caller());
-        let input = input.clone();
-        let new = NewExecution { id, workflow, revision, plan, input, trigger };
+        let (input, subject) = (input.clone().into_inner(), call.subject);
+        let new = NewExecution { id, workflow, revision, plan, input, subject, trigger };
         let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
         if give(deps, id, &Command::Start(Box::new(new)), meta).await?.is_none()
             && !is_started(deps, call.tenant, id).await?

@@ -2,6 +2,7 @@
 //! said there was something to do: that table may be a moment old.
 
 use domain::execution::{Command, Execution, WaitId, What};
+use domain::subject::Subject;
 use domain::workflow::Workflow;
 use domain::{Actor, Aggregate, Id, Refusal, Tenant};
 use eventstore::{ExecuteError, Executed, Held, Metadata, Request, execute};
@@ -55,7 +56,7 @@ async fn wake(
     held: &(dyn Fn(i16) -> bool + Send + Sync),
 ) -> Result<Carried, Error> {
     let hand = deps.at_hand.execution(tenant, execution);
-    let Some((what, revision)) = asked_for(deps, &hand, wait).await? else {
+    let Some((what, revision, subject)) = asked_for(deps, &hand, wait).await? else {
         return Ok(Carried::Done(vec![]));
     };
     let plan = deps.plans.pinned(&*deps.log, tenant, revision.0, revision.1).await?;
@@ -65,7 +66,7 @@ async fn wake(
             if !held(partition) {
                 return Ok(Carried::Done(vec![]));
             }
-            let call = calls::Call { tenant, execution, wait, key, request };
+            let call = calls::Call { tenant, execution, wait, key, request, subject };
             match calls::make(deps, &call).await? {
                 Some(answer) => Command::Answer { plan, wait, answer },
                 None => return Ok(Carried::Later),
@@ -95,17 +96,18 @@ async fn wake(
     Ok(Carried::Done(opened.map(item).collect()))
 }
 
-/// What a wait is for, and the workflow and revision that the execution runs; nothing if it is
-/// over.
+/// What a wait is for, the workflow and revision that the execution runs, and whose data it works
+/// on; nothing if it is over.
 async fn asked_for(
     deps: &Deps,
     hand: &tokio::sync::Mutex<Held<Execution>>,
     wait: WaitId,
-) -> Result<Option<(What, (Id<Workflow>, u32))>, Error> {
+) -> Result<Option<(What, (Id<Workflow>, u32), Option<Id<Subject>>)>, Error> {
     let mut held = hand.lock().await;
     held.catch_up(&*deps.log).await?;
     let open = held.state.wait(wait).map(|wait| wait.what.clone());
-    Ok(open.zip(held.state.pinned()))
+    let subject = held.state.subject();
+    Ok(open.zip(held.state.pinned()).map(|(open, pinned)| (open, pinned, subject)))
 }
 
 /// Circumstances of what a worker does on the platform's own account. The same work always gives

@@ -9,7 +9,7 @@ use connectors::integrations;
 use connectors::vault::VaultError;
 use domain::execution::{Answer, HttpCall, HttpOutput, Standard};
 use domain::integration::{Outbound, Spec};
-use domain::{Id, Tenant};
+use domain::{Id, Personal, Tenant};
 use serde_json::{Map, Value, json};
 
 use crate::{Deps, Error};
@@ -38,7 +38,7 @@ fn request(key: &str, call: &HttpCall) -> OutboundRequest {
     if !has(&headers, "idempotency-key") {
         headers.push(("Idempotency-Key".to_owned(), key.to_owned()));
     }
-    let body = call.body.as_ref().map(|body| match body {
+    let body = call.body.as_deref().map(|body| match body {
         Value::String(text) => text.clone().into_bytes(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
             if !has(&headers, "content-type") {
@@ -77,7 +77,7 @@ fn answered(call: &HttpCall, response: &OutboundResponse) -> Answer {
     let good = (200..300).contains(&response.status)
         || (call.redirect && (300..400).contains(&response.status));
     if !good {
-        let detail = format!("{} {} answered {}", call.method, call.url, response.status);
+        let detail = format!("{} {} answered {}", call.method, *call.url, response.status);
         let sort = match response.status {
             401 => Standard::Authentication,
             403 => Standard::Authorization,
@@ -90,7 +90,7 @@ fn answered(call: &HttpCall, response: &OutboundResponse) -> Answer {
         HttpOutput::Content => content(&response.body),
         HttpOutput::Raw => Value::String(STANDARD.encode(&response.body)),
         HttpOutput::Response => json!({
-            "request": {"method": call.method, "uri": call.url, "headers": call.headers},
+            "request": {"method": call.method, "uri": *call.url, "headers": *call.headers},
             "statusCode": response.status,
             "headers": response.headers.iter()
                 .map(|(name, value)| (name.clone(), Value::String(value.clone())))
@@ -136,9 +136,9 @@ pub(crate) async fn integrate(
 ) -> Result<Answer, Error> {
     let call = HttpCall {
         method: outbound.method.clone(),
-        url: outbound.url.clone(),
-        headers: Map::new(),
-        query: Map::new(),
+        url: outbound.url.clone().into(),
+        headers: Personal::default(),
+        query: Personal::default(),
         body: None,
         output: HttpOutput::Content,
         redirect: false,

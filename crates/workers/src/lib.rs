@@ -26,6 +26,7 @@ use connectors::channels::email::Email;
 use connectors::egress::Egress;
 use connectors::models::Models;
 use connectors::vault::Vault;
+use eventstore::personal::Keyring;
 use eventstore::{Clock, EventStore, PlanError, Plans};
 use sqlx::PgPool;
 
@@ -48,6 +49,8 @@ pub struct Deps {
     pub egress: Arc<Egress>,
     /// The configured providers.
     pub models: Arc<Models>,
+    /// Keys of personal data.
+    pub keys: Arc<Keyring>,
     /// Secrets of integrations.
     pub vault: Arc<Vault>,
     /// How e-mail goes out.
@@ -69,6 +72,8 @@ pub(crate) enum Error {
     Projection(#[from] projections::Error),
     #[error("the command was not taken: {0}")]
     Command(String),
+    #[error("the read models are behind")]
+    Behind,
     #[error("it panicked: {0}")]
     Panicked(String),
     #[error("it is of an unknown category: {0}")]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventstore::PgEventStore;
 use eventstore::audit::{Notary, SEALED_AT_ONCE, SealError};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,9 @@ async fn notary(deps: &Deps) -> Notary {
     loop {
         match signing.log_keys().await {
             Ok(keys) => {
-                let notary = Notary::new(deps.pool.clone(), deps.log.clone(), keys.newest);
+                // What is sealed are the bytes as they are stored: nobody's data need be opened.
+                let stored = Arc::new(PgEventStore::new(deps.pool.clone()));
+                let notary = Notary::new(deps.pool.clone(), stored, keys.newest);
                 return notary.after(keys.former);
             }
             Err(error) => {

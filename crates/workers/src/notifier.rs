@@ -19,6 +19,7 @@ pub(crate) async fn deliver(
     let Some(due) = state.due(deps.clock.now()) else { return Ok(Carried::Done(vec![])) };
     let (template, _) = load::<Template>(&*deps.log, tenant, due.template).await?;
     let rendered = match template.version(Some(due.version)) {
+        _ if state.is_erased() => Err("whoever it was for was erased".to_owned()),
         Some(version) => version.render(&due.data).map_err(|error| error.to_string()),
         None => Err("the template's version is gone".to_owned()),
     };

@@ -3,13 +3,16 @@
 //! every command they give is harmless when given again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::Actor;
-use domain::execution::{Command, NewExecution};
+use domain::execution::{Command, Execution, NewExecution};
 use domain::policy::{self, Do, Seen};
+use domain::subject::{self, Subject};
 use domain::workflow::Workflow;
+use domain::{Actor, Id};
 use eventstore::{Metadata, PlanError, Recorded, Request, fact};
+use projections::executions;
 use sqlx::PgConnection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,9 @@ use crate::carry::{give, taken};
 use crate::consumer::{Consumer, Handler, SLICES};
 use crate::leases::{Divided, Owned};
 use crate::{Deps, Error};
+
+/// How long to wait for the read model that tells what works on somebody's data.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The subscription of the policies. It is to the whole log, although few categories matter to them:
 /// what a category of a newer release asks for, only that release knows.
@@ -66,11 +72,12 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
     };
     let tenant = meta.tenant;
     match todo {
-        Do::StartExecution { id, workflow, input, trigger } => {
+        Do::StartExecution { id, workflow, input, subject, trigger } => {
             let workflow = Workflow::id(tenant, &workflow.namespace, &workflow.name);
             match deps.plans.published(&*deps.log, tenant, workflow, None).await {
                 Ok((revision, plan)) => {
-                    let new = NewExecution { id, workflow, revision, plan, input, trigger };
+                    let new =
+                        NewExecution { id, workflow, revision, plan, input, subject, trigger };
                     give(deps, id, &Command::Start(Box::new(new)), meta).await.map(drop)
                 }
                 // The workflow went away after the sender was told that all is well: there is
@@ -91,8 +98,32 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
             let command = Command::Answer { plan, wait, answer };
             taken(held.execute(&*deps.log, &command, &Request::new(meta)).await).map(drop)
         }
+        Do::EraseSubject { id } => erase(deps, because, id, meta).await,
         Do::CancelExecution { id, reason } => {
             give(deps, id, &Command::Cancel { by: Actor::System, reason }, meta).await.map(drop)
         }
     }
+}
+
+/// Erases a subject. The key goes first: nothing can be read from then on, and read models forget
+/// when the event tells them. What still works on their data holds them in memory, and is stopped.
+async fn erase(
+    deps: &Deps,
+    because: &Recorded,
+    id: Id<Subject>,
+    meta: Metadata,
+) -> Result<(), Error> {
+    let tenant = meta.tenant;
+    deps.keys.destroy(tenant, id).await?;
+    give(deps, id, &subject::Command::RecordErased, meta.clone()).await?;
+    // Executions that were begun before this are in the read model then.
+    if !projections::wait_for(&deps.pool, &["executions"], because.position, PATIENCE).await? {
+        return Err(Error::Behind);
+    }
+    let reason = "its data were erased";
+    for execution in executions::running_of(&deps.pool, tenant, id).await? {
+        let cancel = Command::Cancel { by: Actor::System, reason: reason.to_owned() };
+        give::<Execution>(deps, Id::from_uuid(execution), &cancel, meta.clone()).await?;
+    }
+    Ok(())
 }

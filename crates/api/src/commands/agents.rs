@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Named;
+use super::subjects;
 use crate::command::{Answer, Command, Json, NamedJson, Nothing, id, until};
 use crate::query::{Parameters, Wait, parse_wait};
 use crate::{App, Problem};
@@ -30,6 +31,8 @@ pub(super) struct Invoke {
     #[serde(default)]
     #[schema(value_type = Object)]
     input: Value,
+    /// Whose data the input is: what you call the person, so that they can be erased.
+    subject: Option<String>,
 }
 
 /// An invocation.
@@ -152,8 +155,9 @@ pub(super) async fn invoke(
     let agent: Id<Agent> = id(&which, MISSING.0, MISSING.1)?;
     let wait = parse_wait(wait.as_deref().unwrap_or(DEFAULT_WAIT))?;
     let tenant = command.caller.tenant;
-    let input = command.body.0.input.clone();
-    let pinned = pin_invocation(&*app.log, tenant, agent, input, None).await?;
+    let Json(Invoke { input, subject }) = &command.body;
+    let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
+    let pinned = pin_invocation(&*app.log, tenant, agent, (input.clone(), subject), None).await?;
     let new = pinned.ok_or_else(|| Problem::not_found(MISSING.0, MISSING.1))?;
     let invocation: Id<Invocation> = Id::from_uuid(app.clock.id());
     let view = |state: &Invocation| invoked(invocation, agent, state);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::subjects;
 use crate::command::{Answer, Command, Json, id, until};
 use crate::query::{Parameters, Wait, parse_wait};
 use crate::{App, Problem, queries};
@@ -25,6 +26,8 @@ pub(super) struct Execute {
     input: Value,
     /// The version to run, as the document calls it; the newest if none.
     version: Option<String>,
+    /// Whose data the input is: what you call the person, so that they can be erased.
+    subject: Option<String>,
 }
 
 /// An execution that was accepted.
@@ -68,10 +71,11 @@ pub(super) async fn execute(
 ) -> Result<Response, Problem> {
     let workflow: Id<Workflow> = id(&workflow, "workflow_not_found", "workflow")?;
     let wait = wait.as_deref().map(parse_wait).transpose()?;
-    let Json(Execute { input, version }) = &command.body;
+    let Json(Execute { input, version, subject }) = &command.body;
     let tenant = command.caller.tenant;
     let published = app.plans.published(&*app.log, tenant, workflow, version.as_deref()).await;
     let (revision, plan) = published?;
+    let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
     let execution: Id<Execution> = Id::from_uuid(app.clock.id());
     let start = execution::Command::Start(Box::new(NewExecution {
         id: execution,
@@ -79,6 +83,7 @@ pub(super) async fn execute(
         revision,
         plan,
         input: input.clone(),
+        subject,
         trigger: Trigger::Api,
     }));
     let view = |state: &Execution| Accepted {

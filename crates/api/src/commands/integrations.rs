@@ -91,6 +91,8 @@ struct WebhookSettings {
     /// Event types that start it; all if empty.
     #[serde(default)]
     events: Vec<String>,
+    /// Where a body names the person whose data it is: a JSON Pointer.
+    subject: Option<String>,
 }
 
 /// A secret in a request: shown nowhere.
@@ -327,6 +329,7 @@ async fn endpoint(
         secret: keep(app, tenant, "/webhook/secret", settings.secret.as_ref(), kept).await?,
         starts: settings.starts.clone(),
         events: settings.events.clone(),
+        subject: settings.subject.clone(),
     })
 }
 

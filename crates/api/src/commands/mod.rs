@@ -8,6 +8,7 @@ mod integrations;
 mod notifications;
 mod prompts;
 mod references;
+mod subjects;
 mod templates;
 mod webhooks;
 mod workflows;
@@ -38,6 +39,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(integrations::test))
         .routes(routes!(notifications::create))
         .routes(routes!(notifications::resend))
+        .routes(routes!(subjects::erase))
         .routes(routes!(webhooks::receive))
         .routes(routes!(api_keys::create))
         .routes(routes!(api_keys::revoke))

@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::subjects;
 use crate::command::{Answer, Command, Json, Nothing, id};
 use crate::{App, Problem};
 
@@ -31,6 +32,8 @@ pub(super) struct Create {
     #[serde(default)]
     #[schema(value_type = Object)]
     data: Value,
+    /// Whose data these are: what you call the person, so that they can be erased.
+    subject: Option<String>,
 }
 
 /// One address or several.
@@ -75,6 +78,7 @@ pub(super) async fn create(
         let fault = Fault::new("/template", "unknown_reference", detail);
         return Err(Problem::invalid("notification_invalid", vec![fault]));
     };
+    let subject = subjects::named(&app, tenant, body.subject.as_deref()).await?;
     let notification: Id<Notification> = Id::from_uuid(app.clock.id());
     let change = Change::Request {
         channel: body.channel,
@@ -85,6 +89,7 @@ pub(super) async fn create(
         template,
         version: newest.version,
         data: body.data.clone(),
+        subject,
         caller: None,
     };
     let location = Some(format!("/api/v1/notifications/{notification}"));

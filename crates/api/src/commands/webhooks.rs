@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::subjects;
 use crate::command::{id, read_body, set};
 use crate::gateway::RequestId;
 use crate::{App, Problem, json};
@@ -84,6 +85,8 @@ pub(super) async fn receive(
     };
     let fields = raw.headers.iter();
     let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let subject = endpoint.subject_of(&body);
+    let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
     let starts = endpoint.started_by(verified.event_type.as_deref()).cloned();
     let new = NewDelivery {
         integration,
@@ -91,6 +94,7 @@ pub(super) async fn receive(
         headers: webhook::kept(fields),
         body,
         digest: hex::encode(Sha256::digest(&raw.body)),
+        subject,
         starts,
         dedupe_key: verified.dedupe_key,
     };

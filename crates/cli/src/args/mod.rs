@@ -87,6 +87,9 @@ pub(crate) enum Command {
     /// Those who follow the log to carry something out, and what they cannot go on with
     #[command(subcommand)]
     Subscription(Subscription),
+    /// People whose data are in the log
+    #[command(subcommand)]
+    Subject(Subject),
     /// Print the description of the API, as served at /openapi.json
     Openapi,
     /// Print completions for a shell
@@ -161,12 +164,25 @@ pub(crate) struct Run {
     /// One of its versions, else the newest
     #[arg(long)]
     pub(crate) version: Option<String>,
+    /// Whose data the input is: what you call the person, so that they can be erased
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
     /// Do not wait for the end
     #[arg(long)]
     pub(crate) detach: bool,
     /// How many seconds to wait for the end
     #[arg(long, default_value_t = 600, value_name = "SECONDS", conflicts_with = "detach")]
     pub(crate) timeout: u64,
+}
+
+/// Commands on people.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Subject {
+    /// Erase a person: destroy the key of all that the log says of them. It cannot be undone
+    Erase {
+        /// What they were called as `subject`
+        name: String,
+    },
 }
 
 /// Commands on executions.

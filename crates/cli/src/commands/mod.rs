@@ -8,6 +8,7 @@ mod migrate;
 mod projection;
 mod replay;
 mod resource;
+mod subject;
 mod subscription;
 mod validate;
 mod watch;
@@ -17,7 +18,7 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::args::{Audit, Execution, Format, Global, Workflow};
+use crate::args::{Audit, Execution, Format, Global, Subject, Workflow};
 use crate::client::Client;
 use crate::config::{Environment, Settings};
 use crate::data_dir::{self, Dev};
@@ -95,6 +96,11 @@ pub(crate) async fn workflow(context: &Context, command: Workflow) -> Result<(),
         }
         Workflow::Run(run) => workflow::run(context, &run).await,
     }
+}
+
+/// Commands on people.
+pub(crate) async fn subject(context: &Context, command: Subject) -> Result<(), Failure> {
+    subject::subject(context, &command).await
 }
 
 /// Commands on executions.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use eventstore::{EventStore, PgEventStore, Position, position_at};
+use eventstore::{EventStore, Position, position_at};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::{Checked, Course, Error, Progress, Report};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use super::Context;
 use crate::args::{Place, Replay};
 use crate::failure::{Failure, count};
 use crate::output::table;
+use crate::platform;
 
 /// How many connections a replay uses: one to fold into, others to read the log from.
 const CONNECTIONS: u32 = 4;
@@ -26,7 +27,7 @@ pub(crate) async fn replay(context: &Context, what: &Replay) -> Result<(), Failu
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
     let pool =
         pool.connect(&context.database_url()?).await.context("connecting to the database")?;
-    let log: Arc<dyn EventStore> = Arc::new(PgEventStore::new(pool.clone()));
+    let log = platform::opened(context, &pool).await?;
     if what.discard {
         projections::discard(&pool).await.map_err(failure)?;
         return context

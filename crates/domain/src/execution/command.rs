@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Answer, Execution, Trigger, WaitId};
+use crate::subject::Subject;
 use crate::workflow::{Plan, Workflow};
 use crate::{Actor, Id};
 
@@ -49,6 +50,8 @@ pub struct NewExecution {
     pub plan: Arc<Plan>,
     /// What it is started with.
     pub input: Value,
+    /// Whose data it works on, if somebody's.
+    pub subject: Option<Id<Subject>>,
     /// What makes it start.
     pub trigger: Trigger,
 }

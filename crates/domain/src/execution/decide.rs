@@ -3,8 +3,9 @@ use super::{
     Answer, Caller, Cause, Command, DEPTH_LIMIT, Event, Execution, INPUT_LIMIT, NewExecution,
     Phase, RUN_LIMIT, Refusal, Standard, TURN_LIMIT, Turn, Wait, WaitId, What,
 };
+use crate::subject::Subject;
 use crate::workflow::Plan;
-use crate::{Actor, Aggregate, Timestamp};
+use crate::{Actor, Aggregate, Id, Timestamp};
 
 impl Aggregate for Execution {
     const NAME: &'static str = "execution";
@@ -24,6 +25,10 @@ impl Aggregate for Execution {
     fn evolve(&mut self, event: &Event) {
         self.note(event);
     }
+
+    fn subject(&self) -> Option<Id<Subject>> {
+        Self::subject(self)
+    }
 }
 
 impl Execution {
@@ -40,7 +45,8 @@ impl Execution {
             workflow: new.workflow,
             revision: new.revision,
             version: new.plan.version.clone(),
-            input: new.input.clone(),
+            input: new.input.clone().into(),
+            subject: new.subject,
             trigger: new.trigger.clone(),
         };
         let mut state = Self::default();
@@ -58,6 +64,9 @@ impl Execution {
         if self.is_over() || !self.waits.get(&wait).is_some_and(called) {
             return vec![];
         }
+        if self.is_erased() {
+            return self.forget();
+        }
         self.turn(Machine::new(self, plan, now).answer(wait, answer))
     }
 
@@ -70,6 +79,9 @@ impl Execution {
         if self.is_over() || !self.waits.get(&wait).is_some_and(due) {
             return vec![];
         }
+        if self.is_erased() {
+            return self.forget();
+        }
         self.turn(Machine::new(self, plan, now).fire(wait))
     }
 
@@ -77,14 +89,21 @@ impl Execution {
     fn cancel(&self, by: &Actor, reason: &str) -> Result<Vec<Event>, Refusal> {
         match &self.phase {
             Phase::Unborn => Err(Refusal::NotFound),
-            Phase::Running => {
-                let stopped = Event::TurnTaken(Box::new(machine::stop(self)));
-                let (by, reason) = (by.clone(), reason.to_owned());
-                Ok(vec![stopped, Event::Cancelled { by, reason, parent: self.parent() }])
-            }
+            Phase::Running => Ok(self.stopped(by, reason)),
             Phase::Cancelled => Ok(vec![]),
             Phase::Completed(_) | Phase::Faulted(_) => Err(Refusal::Finished),
         }
+    }
+
+    fn stopped(&self, by: &Actor, reason: &str) -> Vec<Event> {
+        let stopped = Event::TurnTaken(Box::new(machine::stop(self)));
+        let (by, reason) = (by.clone(), reason.to_owned().into());
+        vec![stopped, Event::Cancelled { by, reason, parent: self.parent() }]
+    }
+
+    /// What has lost its data does not go on with nothing in their place.
+    fn forget(&self) -> Vec<Event> {
+        self.stopped(&Actor::System, "its data were erased")
     }
 
     fn parent(&self) -> Option<Caller> {
@@ -100,7 +119,7 @@ impl Execution {
         let endless = turn.runs > RUN_LIMIT && matches!(outcome, Outcome::Waiting);
         let end = match outcome {
             Outcome::Waiting => None,
-            Outcome::Completed(output) => Some(Event::Completed { output, parent }),
+            Outcome::Completed(output) => Some(Event::Completed { output: output.into(), parent }),
             Outcome::Faulted(error) => Some(Event::Faulted { error, parent }),
         };
         let taken = Event::TurnTaken(Box::new(turn));

@@ -1,8 +1,9 @@
 //! The errors that the engine itself raises, by the names that the workflow language gives them.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Error;
+use crate::Personal;
 
 /// The standard errors of the workflow language (DSL 1.0, "Standard error types").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Standard {
             kind: self.uri(),
             status: self.status(),
             title: Some(self.title().to_owned()),
-            detail: Some(detail.into()),
+            detail: Some(detail.into().into()),
             instance: None,
         }
     }
@@ -104,8 +105,22 @@ impl Error {
         Self { status, ..self }
     }
 
-    /// The error as a value, for expressions.
-    pub(super) fn to_value(&self) -> Value {
-        serde_json::to_value(self).expect("an error is plain data")
+    /// The error as everybody but the log sees it: a problem detail (RFC 9457), without what was
+    /// erased.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let Self { kind, status, title, detail, instance } = self;
+        let mut members = Map::new();
+        members.insert("type".to_owned(), kind.as_str().into());
+        members.insert("status".to_owned(), (*status).into());
+        let detail = detail.as_ref().and_then(Personal::known);
+        for (name, text) in
+            [("title", title.as_ref()), ("detail", detail), ("instance", instance.as_ref())]
+        {
+            if let Some(text) = text {
+                members.insert(name.to_owned(), text.as_str().into());
+            }
+        }
+        Value::Object(members)
     }
 }

@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use super::{Execution, Thread, Wait, WaitId};
 use crate::storable::even_null;
+use crate::subject::Subject;
 use crate::webhook::Delivery;
 use crate::workflow::Workflow;
-use crate::{Actor, Id};
+use crate::{Actor, Id, Personal, Upcast};
 
 /// What can have happened to an execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +26,10 @@ pub enum Event {
         /// The pinned version, as the document calls it.
         version: String,
         /// What it was started with.
-        input: Value,
+        input: Personal<Value>,
+        /// Whose data it works on, if somebody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Id<Subject>>,
         /// What made it start.
         trigger: Trigger,
     },
@@ -36,7 +40,7 @@ pub enum Event {
     #[serde(rename = "execution.completed")]
     Completed {
         /// What it produced.
-        output: Value,
+        output: Personal<Value>,
         /// The task of another execution that waits for this one.
         parent: Option<Caller>,
     },
@@ -54,13 +58,23 @@ pub enum Event {
         /// Who.
         by: Actor,
         /// Why, in their words.
-        reason: String,
+        reason: Personal<String>,
         /// The task of another execution that waits for this one.
         parent: Option<Caller>,
     },
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    /// From their second version on, personal values are marked; the mark is not needed for
+    /// reading.
+    const UPCASTS: &'static [Upcast] = &[
+        Upcast { event: "execution.started", from: 1, apply: |body| body },
+        Upcast { event: "execution.turn_taken", from: 1, apply: |body| body },
+        Upcast { event: "execution.completed", from: 1, apply: |body| body },
+        Upcast { event: "execution.faulted", from: 1, apply: |body| body },
+        Upcast { event: "execution.cancelled", from: 1, apply: |body| body },
+    ];
+}
 
 /// What made an execution start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,7 +111,7 @@ pub struct Turn {
     pub threads: BTreeMap<u32, Option<Thread>>,
     /// The new `$context`, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
-    pub context: Option<Value>,
+    pub context: Option<Personal<Value>>,
     /// What it waits for from now on: calls listed here are made after this event is stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opened: Vec<Wait>,
@@ -106,7 +120,7 @@ pub struct Turn {
     pub closed: Vec<Closed>,
     /// `CloudEvents` that `emit` tasks published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub emitted: Vec<Value>,
+    pub emitted: Vec<Personal<Value>>,
     /// How many task runs there have been so far.
     pub runs: u32,
     /// How many waits and threads have been numbered so far.
@@ -175,13 +189,13 @@ pub enum Progress {
         /// The transformed input; absent when it exceeds [`super::TRACE_LIMIT`] bytes as JSON or
         /// when the turn is full.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
-        input: Option<Value>,
+        input: Option<Personal<Value>>,
     },
     /// It ended; the output it transformed to, unless that is large.
     Completed {
         /// The transformed output; absent likewise.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
-        output: Option<Value>,
+        output: Option<Personal<Value>>,
     },
     /// It raised an error, caught further out or not at all.
     Faulted(Error),
@@ -213,7 +227,7 @@ pub struct Error {
     pub title: Option<String>,
     /// What happened this time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub detail: Option<Personal<String>>,
     /// The task that raised it, as a JSON Pointer into the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,

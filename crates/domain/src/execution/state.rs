@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Caller, Error, Event, Thread, Trigger, Turn, Wait, WaitId};
 use crate::Id;
+use crate::subject::Subject;
 use crate::workflow::Workflow;
 
 /// Where one run stands.
@@ -32,6 +33,9 @@ pub(super) struct Start {
     pub(super) workflow: Id<Workflow>,
     pub(super) revision: u32,
     pub(super) input: Value,
+    /// Whether its data were erased before they were read here.
+    pub(super) is_erased: bool,
+    pub(super) subject: Option<Id<Subject>>,
     pub(super) parent: Option<Caller>,
 }
 
@@ -74,6 +78,17 @@ impl Execution {
         self.start.as_ref().map(|start| (start.workflow, start.revision))
     }
 
+    /// Whose data it works on, if somebody's.
+    #[must_use]
+    pub fn subject(&self) -> Option<Id<Subject>> {
+        self.start.as_ref().and_then(|start| start.subject)
+    }
+
+    /// Whether its data are gone: it cannot go on, and is cancelled when it is woken.
+    pub(super) fn is_erased(&self) -> bool {
+        self.start.as_ref().is_some_and(|start| start.is_erased)
+    }
+
     /// What it waits for.
     pub fn waits(&self) -> impl Iterator<Item = &Wait> {
         self.waits.values()
@@ -87,17 +102,26 @@ impl Execution {
 
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Started { id, workflow, revision, version: _, input, trigger } => {
+            Event::Started { id, workflow, revision, version: _, input, subject, trigger } => {
                 self.phase = Phase::Running;
                 let parent = match trigger {
                     Trigger::Api | Trigger::Webhook(_) => None,
                     Trigger::Workflow(caller) => Some(*caller),
                 };
-                let (workflow, revision, input) = (*workflow, *revision, input.clone());
-                self.start = Some(Start { id: *id, workflow, revision, input, parent });
+                self.start = Some(Start {
+                    id: *id,
+                    workflow: *workflow,
+                    revision: *revision,
+                    is_erased: input.is_erased(),
+                    input: input.clone().into_inner(),
+                    subject: *subject,
+                    parent,
+                });
             }
             Event::TurnTaken(turn) => self.take(turn),
-            Event::Completed { output, parent: _ } => self.end(Phase::Completed(output.clone())),
+            Event::Completed { output, parent: _ } => {
+                self.end(Phase::Completed(output.clone().into_inner()));
+            }
             Event::Faulted { error, parent: _ } => self.end(Phase::Faulted(error.clone())),
             Event::Cancelled { .. } => self.end(Phase::Cancelled),
         }
@@ -112,7 +136,7 @@ impl Execution {
             };
         }
         if let Some(context) = &turn.context {
-            self.context = context.clone();
+            self.context = context.clone().into_inner();
         }
         for closed in &turn.closed {
             self.waits.remove(&closed.wait);

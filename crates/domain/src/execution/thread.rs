@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::WaitId;
-use crate::Timestamp;
+use crate::{Personal, Timestamp};
 
 /// One branch of an execution: a stack of the tasks it is inside of, outermost first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,8 @@ pub struct Thread {
     /// The tasks it is inside of, outermost first.
     pub frames: Vec<Frame>,
     /// The data that flows: raw input of the next task. `null` while the branch waits.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub data: Value,
+    #[serde(default, skip_serializing_if = "Personal::is_default")]
+    pub data: Personal<Value>,
 }
 
 /// A task that a branch is inside of.
@@ -29,11 +29,11 @@ pub struct Frame {
     /// When it began.
     pub started_at: Timestamp,
     /// Its transformed input, `$input`.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub input: Value,
+    #[serde(default, skip_serializing_if = "Personal::is_default")]
+    pub input: Personal<Value>,
     /// Variables it brings into scope, such as `$item` and `$error`.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub vars: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Personal::is_default")]
+    pub vars: Personal<Map<String, Value>>,
     /// The timer of its timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<WaitId>,
@@ -50,7 +50,7 @@ pub enum Doing {
     /// Looping.
     Looping {
         /// All items.
-        items: Vec<Value>,
+        items: Personal<Vec<Value>>,
         /// The one that is being worked on.
         at: usize,
     },
@@ -65,8 +65,8 @@ pub enum Doing {
         limit: Option<WaitId>,
         /// Idempotency keys of calls whose outcome is unknown, by what makes a call the same
         /// one: its task, the laps of the loops around it and what it asks.
-        #[serde(default, skip_serializing_if = "Map::is_empty")]
-        keys: Map<String, Value>,
+        #[serde(default, skip_serializing_if = "Personal::is_default")]
+        keys: Personal<Map<String, Value>>,
     },
     /// Pausing before the next attempt.
     Pausing {
@@ -77,8 +77,8 @@ pub enum Doing {
         /// The timer.
         until: WaitId,
         /// As in `Trying`.
-        #[serde(default, skip_serializing_if = "Map::is_empty")]
-        keys: Map<String, Value>,
+        #[serde(default, skip_serializing_if = "Personal::is_default")]
+        keys: Personal<Map<String, Value>>,
     },
     /// Handling a caught error.
     Handling,
@@ -87,7 +87,7 @@ pub enum Doing {
         /// The branches that still run, by thread.
         open: Vec<u32>,
         /// What each branch gave, in the order of the document; null while it has not.
-        results: Vec<Value>,
+        results: Personal<Vec<Value>>,
     },
     /// Waiting for an answer or a timer.
     Waiting(WaitId),

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Timestamp;
 use crate::storable::even_null;
+use crate::{Personal, Timestamp};
 
 /// Names a wait within its execution.
 pub type WaitId = u32;
@@ -72,7 +72,7 @@ pub enum Request {
         /// The agent's name.
         agent: String,
         /// What it is given.
-        input: Value,
+        input: Personal<Value>,
     },
     /// `call: integration`: runs an operation of an integration of this tenant.
     Integration {
@@ -81,18 +81,18 @@ pub enum Request {
         /// One of its operations.
         operation: String,
         /// What the operation's templates are filled with.
-        parameters: Map<String, Value>,
+        parameters: Personal<Map<String, Value>>,
     },
     /// `call: notify`: sends a notification.
     Notify {
         /// The channel; `email` is the one there is.
         channel: String,
         /// Whom to, by address.
-        to: Vec<String>,
+        to: Personal<Vec<String>>,
         /// The template's name.
         template: String,
         /// What the template is filled with.
-        data: Value,
+        data: Personal<Value>,
     },
     /// `run: workflow`: runs another workflow of this tenant.
     Workflow {
@@ -103,7 +103,7 @@ pub enum Request {
         /// The semantic version asked for; the newest if none.
         version: Option<String>,
         /// What it is started with.
-        input: Value,
+        input: Personal<Value>,
         /// Whether the task waits for its end.
         r#await: bool,
     },
@@ -115,16 +115,16 @@ pub struct HttpCall {
     /// The method, in upper case.
     pub method: String,
     /// Where to.
-    pub url: String,
+    pub url: Personal<String>,
     /// Header fields.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub headers: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Personal::is_default")]
+    pub headers: Personal<Map<String, Value>>,
     /// Query parameters.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub query: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Personal::is_default")]
+    pub query: Personal<Map<String, Value>>,
     /// The body; a string is sent as it is, anything else as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
-    pub body: Option<Value>,
+    pub body: Option<Personal<Value>>,
     /// What the task's output is.
     pub output: HttpOutput,
     /// Whether a 3xx answer counts as success (`redirect: true`).

@@ -146,6 +146,12 @@ fn webhook(hook: &Webhook, faults: &mut Vec<Fault>) {
             faults.push(Fault::new(pointer, "malformed_name", format!("`{text}` is no name")));
         }
     }
+    if let Some(subject) = &hook.subject
+        && !subject.starts_with('/')
+    {
+        let detail = format!("`{subject}` is no JSON Pointer: it must begin with `/`");
+        faults.push(Fault::new("/webhook/subject", "malformed_pointer", detail));
+    }
     let good = |event: &str| {
         (1..=LONGEST_EVENT).contains(&event.len()) && !event.contains(char::is_control)
     };

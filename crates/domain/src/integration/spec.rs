@@ -99,6 +99,10 @@ pub struct Webhook {
     /// Event types that start it; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
+    /// Where a delivery's body names the person whose data it is: a JSON Pointer (RFC 6901) to a
+    /// text or a number. None if deliveries are about nobody in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// How deliveries are signed.
@@ -128,5 +132,15 @@ impl Webhook {
         let wanted = self.events.is_empty()
             || event_type.is_some_and(|sent| self.events.iter().any(|event| event == sent));
         self.starts.as_ref().filter(|_| wanted)
+    }
+
+    /// What the person is called whose data a delivery is, if the body names anybody.
+    #[must_use]
+    pub fn subject_of(&self, body: &Value) -> Option<String> {
+        match body.pointer(self.subject.as_deref()?)? {
+            Value::String(name) => Some(name.clone()).filter(|name| !name.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
     }
 }

@@ -186,14 +186,20 @@ fn auth_and_webhooks_have_faults_too() {
         secret: secret(),
         starts: Some(WorkflowRef { namespace: "X".to_owned(), name: String::new() }),
         events: vec!["issues".to_owned(), String::new()],
+        subject: Some("user".to_owned()),
     };
     let bad = Spec {
         auth: Auth::Header { name: "Host".to_owned(), secret: secret() },
         webhook: Some(webhook),
         ..spec("https://a.example")
     };
-    let expected =
-        ["/auth/name", "/webhook/starts/namespace", "/webhook/starts/name", "/webhook/events/1"];
+    let expected = [
+        "/auth/name",
+        "/webhook/starts/namespace",
+        "/webhook/starts/name",
+        "/webhook/subject",
+        "/webhook/events/1",
+    ];
     assert_eq!(pointers(bad), expected);
     let auth = Auth::Basic { username: "a:b".to_owned(), secret: secret() };
     assert_eq!(pointers(Spec { auth, ..spec("https://a.example") }), ["/auth/username"]);
@@ -280,6 +286,25 @@ fn the_connection_is_tried_at_the_base_url_unless_a_test_is_given() {
 }
 
 #[test]
+fn a_delivery_names_the_person_whose_data_it_is() {
+    let hook = |subject: Option<&str>| Webhook {
+        scheme: Scheme::GithubSha256,
+        secret: secret(),
+        starts: None,
+        events: vec![],
+        subject: subject.map(str::to_owned),
+    };
+    let body = json!({"user": {"login": "ada", "id": 7, "plan": null, "alias": ""}});
+    let of = |subject: &str| hook(Some(subject)).subject_of(&body);
+    assert_eq!(of("/user/login").as_deref(), Some("ada"));
+    assert_eq!(of("/user/id").as_deref(), Some("7"));
+    for nobody in ["/user/plan", "/user/alias", "/user", "/other"] {
+        assert_eq!(of(nobody), None, "{nobody}");
+    }
+    assert_eq!(hook(None).subject_of(&body), None);
+}
+
+#[test]
 fn only_the_events_that_are_listed_start_the_workflow() {
     let starts = WorkflowRef { namespace: "a".to_owned(), name: "b".to_owned() };
     let hook = |events: &[&str]| Webhook {
@@ -287,6 +312,7 @@ fn only_the_events_that_are_listed_start_the_workflow() {
         secret: secret(),
         starts: Some(starts.clone()),
         events: events.iter().map(|event| (*event).to_owned()).collect(),
+        subject: None,
     };
     assert_eq!(hook(&[]).started_by(None), Some(&starts));
     assert_eq!(hook(&["issues"]).started_by(Some("issues")), Some(&starts));

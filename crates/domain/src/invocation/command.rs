@@ -5,6 +5,7 @@ use crate::Id;
 use crate::agent::Agent;
 use crate::execution::Caller;
 use crate::prompt::Prompt;
+use crate::subject::Subject;
 
 /// What one may ask of an invocation.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct NewInvocation {
     pub prompt: Option<(Id<Prompt>, u32)>,
     /// What the agent is given.
     pub input: Value,
+    /// Whose data these are, if somebody's.
+    pub subject: Option<Id<Subject>>,
     /// The task of an execution that waits for the answer.
     pub caller: Option<Caller>,
 }

@@ -1,5 +1,6 @@
 use super::{Command, Event, Invocation, NewInvocation, Refusal};
-use crate::{Aggregate, Timestamp};
+use crate::subject::Subject;
+use crate::{Aggregate, Id, Timestamp};
 
 impl Aggregate for Invocation {
     const NAME: &'static str = "invocation";
@@ -12,13 +13,13 @@ impl Aggregate for Invocation {
         match command {
             Command::Request(new) => Ok(self.ask(new)),
             Command::Complete { output, report } => self.end(|new| Event::Completed {
-                output: output.clone(),
+                output: output.clone().into(),
                 report: report.clone(),
                 caller: new.caller,
             }),
             Command::Fail { class, detail, report } => self.end(|new| Event::Failed {
                 class: *class,
-                detail: detail.clone(),
+                detail: detail.clone().into(),
                 report: report.clone(),
                 caller: new.caller,
             }),
@@ -28,6 +29,10 @@ impl Aggregate for Invocation {
     fn evolve(&mut self, event: &Event) {
         self.note(event);
     }
+
+    fn subject(&self) -> Option<Id<Subject>> {
+        self.request.as_ref().and_then(|request| request.subject)
+    }
 }
 
 impl Invocation {
@@ -35,8 +40,9 @@ impl Invocation {
         if self.request.is_some() {
             return vec![];
         }
-        let NewInvocation { agent, revision, prompt, input, caller } = new.clone();
-        vec![Event::Requested { agent, revision, prompt, input, caller }]
+        let NewInvocation { agent, revision, prompt, input, subject, caller } = new.clone();
+        let input = input.into();
+        vec![Event::Requested { agent, revision, prompt, input, subject, caller }]
     }
 
     fn end(&self, ended: impl FnOnce(&NewInvocation) -> Event) -> Result<Vec<Event>, Refusal> {

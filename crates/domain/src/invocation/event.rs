@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Id;
 use crate::agent::Agent;
 use crate::execution::Caller;
 use crate::prompt::Prompt;
+use crate::subject::Subject;
+use crate::{Id, Personal, Upcast};
 
 /// What can have happened to an invocation of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +21,10 @@ pub enum Event {
         /// The prompt and its pinned version, if the agent has one.
         prompt: Option<(Id<Prompt>, u32)>,
         /// What the agent is given.
-        input: Value,
+        input: Personal<Value>,
+        /// Whose data these are, if somebody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Id<Subject>>,
         /// The task of an execution that waits for the answer.
         caller: Option<Caller>,
     },
@@ -28,7 +32,7 @@ pub enum Event {
     #[serde(rename = "invocation.completed")]
     Completed {
         /// JSON that satisfies the agent's schema, or text.
-        output: Value,
+        output: Personal<Value>,
         /// How it went.
         report: Report,
         /// The task of an execution that waits for the answer.
@@ -40,7 +44,7 @@ pub enum Event {
         /// Which sort of failure.
         class: FailureClass,
         /// What happened; never a secret, never a provider's raw answer.
-        detail: String,
+        detail: Personal<String>,
         /// How it went.
         report: Report,
         /// The task of an execution that waits for the answer.
@@ -48,7 +52,15 @@ pub enum Event {
     },
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    /// From their second version on, personal values are marked; the mark is not needed for
+    /// reading.
+    const UPCASTS: &'static [Upcast] = &[
+        Upcast { event: "invocation.requested", from: 1, apply: |body| body },
+        Upcast { event: "invocation.completed", from: 1, apply: |body| body },
+        Upcast { event: "invocation.failed", from: 1, apply: |body| body },
+    ];
+}
 
 /// What calling the model took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

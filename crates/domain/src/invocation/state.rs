@@ -8,6 +8,7 @@ use crate::execution::{Answer, Standard};
 pub struct Invocation {
     pub(super) request: Option<NewInvocation>,
     pub(super) outcome: Option<Outcome>,
+    pub(super) is_erased: bool,
 }
 
 /// How an invocation ended.
@@ -44,6 +45,12 @@ impl Invocation {
         self.request.as_ref().filter(|_| self.outcome.is_none())
     }
 
+    /// Whether what was asked was erased before it was read here: nobody can answer it.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.is_erased
+    }
+
     /// How it ended, if it has.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
@@ -61,21 +68,23 @@ impl Invocation {
 
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Requested { agent, revision, prompt, input, caller } => {
+            Event::Requested { agent, revision, prompt, input, subject, caller } => {
+                self.is_erased = input.is_erased();
                 self.request = Some(NewInvocation {
                     agent: *agent,
                     revision: *revision,
                     prompt: *prompt,
-                    input: input.clone(),
+                    input: input.clone().into_inner(),
+                    subject: *subject,
                     caller: *caller,
                 });
             }
             Event::Completed { output, report, caller: _ } => {
-                let (output, report) = (output.clone(), report.clone());
+                let (output, report) = (output.clone().into_inner(), report.clone());
                 self.outcome = Some(Outcome::Completed { output, report });
             }
             Event::Failed { class, detail, report, caller: _ } => {
-                let (detail, report) = (detail.clone(), report.clone());
+                let (detail, report) = (detail.clone().into_inner(), report.clone());
                 self.outcome = Some(Outcome::Failed { class: *class, detail, report });
             }
         }

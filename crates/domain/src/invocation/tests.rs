@@ -19,13 +19,14 @@ fn new(input: &str) -> NewInvocation {
         revision: 2,
         prompt: Some((Id::from_uuid(Uuid::from_u128(2)), 1)),
         input: json!(input),
+        subject: None,
         caller: CALLER,
     }
 }
 
 fn requested(input: &str) -> Event {
-    let NewInvocation { agent, revision, prompt, input, caller } = new(input);
-    Event::Requested { agent, revision, prompt, input, caller }
+    let NewInvocation { agent, revision, prompt, input, subject, caller } = new(input);
+    Event::Requested { agent, revision, prompt, input: input.into(), subject, caller }
 }
 
 fn report(calls: u32) -> Report {
@@ -37,7 +38,7 @@ fn complete(output: &str) -> Command {
 }
 
 fn completed(output: &str) -> Event {
-    Event::Completed { output: json!(output), report: report(1), caller: CALLER }
+    Event::Completed { output: json!(output).into(), report: report(1), caller: CALLER }
 }
 
 fn fail() -> Command {
@@ -47,7 +48,12 @@ fn fail() -> Command {
 
 fn failed() -> Event {
     let detail = "slow".to_owned();
-    Event::Failed { class: FailureClass::Timeout, detail, report: report(2), caller: CALLER }
+    Event::Failed {
+        class: FailureClass::Timeout,
+        detail: detail.into(),
+        report: report(2),
+        caller: CALLER,
+    }
 }
 
 #[test]
@@ -95,7 +101,7 @@ fn a_failure_is_an_error_that_workflows_can_tell_apart() {
     for (class, sort) in cases {
         let Answer::Failure(error) = class.answer("why") else { panic!("{class:?} is no failure") };
         assert!(error.kind.ends_with(&format!("/{sort}")), "{class:?}: {}", error.kind);
-        assert_eq!(error.detail.as_deref(), Some("why"));
+        assert_eq!(error.detail.as_deref().map(String::as_str), Some("why"));
     }
     let limited = FailureClass::RateLimited.answer("");
     assert!(matches!(limited, Answer::Failure(error) if error.status == 429));

@@ -3,6 +3,7 @@ use serde_json::Value;
 use super::Channel;
 use crate::Id;
 use crate::execution::Caller;
+use crate::subject::Subject;
 use crate::template::Template;
 
 /// What one may ask of a notification.
@@ -20,6 +21,8 @@ pub enum Command {
         version: u32,
         /// What it is filled with.
         data: Value,
+        /// Whose data these are, if somebody's.
+        subject: Option<Id<Subject>>,
         /// The task of an execution that asks for it.
         caller: Option<Caller>,
     },

@@ -1,7 +1,8 @@
 use chrono::TimeDelta;
 
 use super::{Command, Event, Notification, Refusal, Status};
-use crate::{Aggregate, Fault, Timestamp, storable};
+use crate::subject::Subject;
+use crate::{Aggregate, Fault, Id, Personal, Timestamp, storable};
 
 /// The most attempts.
 const ATTEMPTS: u32 = 8;
@@ -30,7 +31,7 @@ impl Aggregate for Notification {
                 message_id: message_id.clone(),
             }),
             Command::RecordFailure { detail, permanent } => self.attempted(|attempt| {
-                let detail = detail.clone();
+                let detail = Personal::from(detail.clone());
                 if *permanent || attempt >= ATTEMPTS {
                     return Event::Failed { attempt, detail };
                 }
@@ -47,12 +48,17 @@ impl Aggregate for Notification {
     fn evolve(&mut self, event: &Event) {
         self.note(event);
     }
+
+    fn subject(&self) -> Option<Id<Subject>> {
+        self.subject
+    }
 }
 
 impl Notification {
     /// Asking twice is fine.
     fn request(&self, command: &Command) -> Result<Vec<Event>, Refusal> {
-        let Command::Request { channel, to, template, version, data, caller } = command else {
+        let Command::Request { channel, to, template, version, data, subject, caller } = command
+        else {
             return Ok(vec![]);
         };
         if self.status != Status::Unborn {
@@ -67,10 +73,11 @@ impl Notification {
         }
         Ok(vec![Event::Requested {
             channel: *channel,
-            to: to.clone(),
+            to: to.clone().into(),
             template: *template,
             version: *version,
-            data: data.clone(),
+            data: data.clone().into(),
+            subject: *subject,
             caller: *caller,
         }])
     }

@@ -2,8 +2,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::execution::Caller;
+use crate::subject::Subject;
 use crate::template::Template;
-use crate::{Id, Timestamp};
+use crate::{Id, Personal, Timestamp, Upcast};
 
 /// What can have happened to a notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,13 +16,16 @@ pub enum Event {
         /// How it goes out.
         channel: Channel,
         /// Whom to, by address.
-        to: Vec<String>,
+        to: Personal<Vec<String>>,
         /// The template.
         template: Id<Template>,
         /// Its pinned version.
         version: u32,
         /// What it is filled with.
-        data: Value,
+        data: Personal<Value>,
+        /// Whose data these are, if somebody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Id<Subject>>,
         /// The task of an execution that asked for it.
         caller: Option<Caller>,
     },
@@ -41,7 +45,7 @@ pub enum Event {
         /// Which attempt, from 1 after each request.
         attempt: u32,
         /// What happened.
-        detail: String,
+        detail: Personal<String>,
         /// When the next attempt comes.
         retry_at: Timestamp,
     },
@@ -51,14 +55,22 @@ pub enum Event {
         /// The last attempt, from 1 after each request.
         attempt: u32,
         /// What happened.
-        detail: String,
+        detail: Personal<String>,
     },
     /// Somebody wants it sent again.
     #[serde(rename = "notification.resend_requested")]
     ResendRequested {},
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    /// From their second version on, personal values are marked; the mark is not needed for
+    /// reading.
+    const UPCASTS: &'static [Upcast] = &[
+        Upcast { event: "notification.requested", from: 1, apply: |body| body },
+        Upcast { event: "notification.attempt_failed", from: 1, apply: |body| body },
+        Upcast { event: "notification.failed", from: 1, apply: |body| body },
+    ];
+}
 
 /// How a notification goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 use serde_json::Value;
 
 use super::Event;
+use crate::subject::Subject;
 use crate::template::Template;
 use crate::{Id, Timestamp};
 
@@ -9,6 +10,8 @@ use crate::{Id, Timestamp};
 pub struct Notification {
     pub(super) due: Option<Due>,
     pub(super) status: Status,
+    pub(super) subject: Option<Id<Subject>>,
+    pub(super) is_erased: bool,
     /// Attempts since it was asked for, or asked for again.
     pub(super) attempts: u32,
 }
@@ -54,6 +57,12 @@ impl Notification {
         self.due.as_ref().filter(|_| is_due)
     }
 
+    /// Whether what is to be sent was erased before it was read here: nobody can send it.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.is_erased
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn status(&self) -> &Status {
@@ -62,9 +71,12 @@ impl Notification {
 
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Requested { channel: _, to, template, version, data, caller: _ } => {
-                let (to, data) = (to.clone(), data.clone());
+            Event::Requested { channel: _, to, template, version, data, subject, caller: _ } => {
+                self.is_erased = to.is_erased();
+                let (to, data) = (to.clone().into_inner(), data.clone().into_inner());
                 self.due = Some(Due { to, template: *template, version: *version, data });
+                self.subject = *subject;
+
                 self.status = Status::Queued;
             }
             Event::Sent { attempt, .. } => {

@@ -14,6 +14,7 @@ fn request(to: &[&str]) -> Command {
         template: Id::from_uuid(Uuid::from_u128(1)),
         version: 1,
         data: json!({"who": "Ann"}),
+        subject: None,
         caller: None,
     }
 }
@@ -21,10 +22,11 @@ fn request(to: &[&str]) -> Command {
 fn requested() -> Event {
     Event::Requested {
         channel: Channel::Email,
-        to: vec!["ann@example.com".to_owned()],
+        to: vec!["ann@example.com".to_owned()].into(),
         template: Id::from_uuid(Uuid::from_u128(1)),
         version: 1,
-        data: json!({"who": "Ann"}),
+        data: json!({"who": "Ann"}).into(),
+        subject: None,
         caller: None,
     }
 }
@@ -43,11 +45,11 @@ fn record_failure(permanent: bool) -> Command {
 
 fn attempt_failed(attempt: u32, pause: i64) -> Event {
     let retry_at = NOON + TimeDelta::seconds(pause);
-    Event::AttemptFailed { attempt, detail: "busy".to_owned(), retry_at }
+    Event::AttemptFailed { attempt, detail: "busy".to_owned().into(), retry_at }
 }
 
 fn failed(attempt: u32) -> Event {
-    Event::Failed { attempt, detail: "busy".to_owned() }
+    Event::Failed { attempt, detail: "busy".to_owned().into() }
 }
 
 #[test]
@@ -93,8 +95,15 @@ fn data_that_cannot_be_stored_are_refused() {
     let Command::Request { channel, to, template, version, caller, .. } = request(&["a@b"]) else {
         panic!("a request is a request")
     };
-    let command =
-        Command::Request { channel, to, template, version, caller, data: json!({"who": "\0"}) };
+    let command = Command::Request {
+        channel,
+        to,
+        template,
+        version,
+        subject: None,
+        caller,
+        data: json!({"who": "\0"}),
+    };
     let no = Notification::default().decide(&command, NOON).unwrap_err();
     assert_eq!(no.faults()[0].pointer, "/data");
 }

@@ -8,7 +8,7 @@ use crate::invocation::Event;
 pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
     match seen.fact {
         Fact::Invocation(Event::Completed { output, caller, report: _ }) => {
-            answer(*caller, Answer::Success(output.clone()))
+            answer(*caller, Answer::Success(output.clone().into_inner()))
         }
         Fact::Invocation(Event::Failed { class, detail, caller, report: _ }) => {
             answer(*caller, class.answer(detail))
@@ -21,6 +21,7 @@ pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
         | Fact::Integration(_)
         | Fact::Notification(_)
         | Fact::Prompt(_)
+        | Fact::Subject(_)
         | Fact::Template(_)
         | Fact::Workflow(_) => vec![],
     }

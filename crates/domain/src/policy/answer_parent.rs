@@ -7,7 +7,7 @@ use crate::execution::{Answer, Caller, Event, Standard};
 pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
     match seen.fact {
         Fact::Execution(Event::Completed { output, parent }) => {
-            answer(*parent, Answer::Success(output.clone()))
+            answer(*parent, Answer::Success(output.clone().into_inner()))
         }
         Fact::Execution(Event::Faulted { error, parent }) => {
             answer(*parent, Answer::Failure(error.clone()))
@@ -24,6 +24,7 @@ pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
         | Fact::Integration(_)
         | Fact::Notification(_)
         | Fact::Prompt(_)
+        | Fact::Subject(_)
         | Fact::Template(_)
         | Fact::Workflow(_) => vec![],
     }

@@ -24,6 +24,7 @@ pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
         | Fact::Integration(_)
         | Fact::Notification(_)
         | Fact::Prompt(_)
+        | Fact::Subject(_)
         | Fact::Template(_)
         | Fact::Workflow(_) => vec![],
     }

@@ -6,6 +6,7 @@
 mod answer_invocation;
 mod answer_parent;
 mod cancel_children;
+mod erase_subject;
 mod start_on_webhook;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::execution::{Answer, Execution, Trigger, WaitId};
 use crate::integration::WorkflowRef;
+use crate::subject::Subject;
 use crate::{Fact, Id, Tenant};
 
 /// A fact, where it was recorded.
@@ -41,6 +43,8 @@ pub enum Do {
         workflow: WorkflowRef,
         /// Its input.
         input: Value,
+        /// Whose data it works on, if somebody's.
+        subject: Option<Id<Subject>>,
         /// What made it start.
         trigger: Trigger,
     },
@@ -52,6 +56,11 @@ pub enum Do {
         wait: WaitId,
         /// The answer.
         answer: Answer,
+    },
+    /// Destroy the key of a subject, stop what works on their data, and say that they are erased.
+    EraseSubject {
+        /// The subject.
+        id: Id<Subject>,
     },
     /// Cancel an execution, if it is there.
     CancelExecution {
@@ -70,5 +79,6 @@ pub const POLICIES: &[(&str, Policy)] = &[
     ("answer_invocation", answer_invocation::policy),
     ("answer_parent", answer_parent::policy),
     ("cancel_children", cancel_children::policy),
+    ("erase_subject", erase_subject::policy),
     ("start_on_webhook", start_on_webhook::policy),
 ];

@@ -7,14 +7,20 @@ use crate::{Fact, Id};
 
 pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
     match seen.fact {
-        Fact::Webhook(Event::Received { event_type, dedupe_key, body, starts, .. }) => {
-            let start = |workflow| Do::StartExecution {
+        Fact::Webhook(Event::Received {
+            event_type, dedupe_key, body, subject, starts, ..
+        }) => {
+            // Of an erased delivery nothing is left to start with.
+            let (Some(workflow), Some(body)) = (starts.clone(), body.known()) else {
+                return vec![];
+            };
+            vec![Do::StartExecution {
                 id: Id::derived(seen.stream, "start"),
                 workflow,
                 input: webhook::input(event_type.as_deref(), dedupe_key, body),
+                subject: *subject,
                 trigger: Trigger::Webhook(Id::from_uuid(seen.stream)),
-            };
-            starts.clone().map(start).into_iter().collect()
+            }]
         }
         Fact::Execution(_)
         | Fact::Invocation(_)
@@ -23,6 +29,7 @@ pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
         | Fact::Integration(_)
         | Fact::Notification(_)
         | Fact::Prompt(_)
+        | Fact::Subject(_)
         | Fact::Template(_)
         | Fact::Workflow(_) => vec![],
     }

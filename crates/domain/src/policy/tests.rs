@@ -32,9 +32,10 @@ fn received(starts: Option<WorkflowRef>) -> Fact {
         integration: Id::from_uuid(Uuid::from_u128(7)),
         event_type: Some("issues".to_owned()),
         dedupe_key: "d-1".to_owned(),
-        headers: BTreeMap::new(),
-        body: json!({"n": 1}),
-        digest: String::new(),
+        headers: BTreeMap::new().into(),
+        body: json!({"n": 1}).into(),
+        digest: String::new().into(),
+        subject: None,
         starts,
     })
 }
@@ -46,6 +47,7 @@ fn a_delivery_starts_one_execution_of_its_workflow() {
         id: Id::derived(STREAM, "start"),
         workflow: workflow.clone(),
         input: json!({"event": "issues", "delivery": "d-1", "body": {"n": 1}}),
+        subject: None,
         trigger: Trigger::Webhook(Id::from_uuid(STREAM)),
     };
     let fact = received(Some(workflow));
@@ -58,20 +60,23 @@ fn a_delivery_starts_one_execution_of_its_workflow() {
 fn the_end_of_an_execution_answers_whoever_started_it() {
     let parent = Some(caller());
     let output = json!({"done": true});
-    let completed = execution::Event::Completed { output: output.clone(), parent };
+    let completed = execution::Event::Completed { output: output.clone().into(), parent };
     assert_eq!(react(&Fact::Execution(completed)), answered(Answer::Success(output)));
     let error = Standard::Timeout.error("slow");
     let faulted = execution::Event::Faulted { error: error.clone(), parent };
     assert_eq!(react(&Fact::Execution(faulted)), answered(Answer::Failure(error)));
-    let cancelled =
-        execution::Event::Cancelled { by: Actor::System, reason: "budget".to_owned(), parent };
+    let cancelled = execution::Event::Cancelled {
+        by: Actor::System,
+        reason: "budget".to_owned().into(),
+        parent,
+    };
     let error = Standard::Runtime.error("the execution was cancelled");
     assert_eq!(react(&Fact::Execution(cancelled)), answered(Answer::Failure(error)));
 }
 
 #[test]
 fn the_end_of_an_execution_that_nobody_waits_for_answers_nobody() {
-    let completed = execution::Event::Completed { output: json!(1), parent: None };
+    let completed = execution::Event::Completed { output: json!(1).into(), parent: None };
     assert_eq!(react(&Fact::Execution(completed)), []);
 }
 
@@ -80,20 +85,20 @@ fn the_end_of_an_invocation_answers_whoever_asked() {
     let report = Report::default();
     let output = json!("bug");
     let completed = invocation::Event::Completed {
-        output: output.clone(),
+        output: output.clone().into(),
         report: report.clone(),
         caller: Some(caller()),
     };
     assert_eq!(react(&Fact::Invocation(completed)), answered(Answer::Success(output.clone())));
     let failed = invocation::Event::Failed {
         class: FailureClass::RateLimited,
-        detail: "patience".to_owned(),
+        detail: "patience".to_owned().into(),
         report: report.clone(),
         caller: Some(caller()),
     };
     let error = Standard::Communication.error("patience").with_status(429);
     assert_eq!(react(&Fact::Invocation(failed)), answered(Answer::Failure(error)));
-    let unasked = invocation::Event::Completed { output, report, caller: None };
+    let unasked = invocation::Event::Completed { output: output.into(), report, caller: None };
     assert_eq!(react(&Fact::Invocation(unasked)), []);
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::Id;
 use crate::integration::{Integration, WorkflowRef};
+use crate::subject::Subject;
 
 /// What one may ask of a delivery.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct NewDelivery {
     pub body: Value,
     /// SHA-256 of the body's bytes, in hex.
     pub digest: String,
+    /// Whose data these are, if somebody's.
+    pub subject: Option<Id<Subject>>,
     /// The workflow it starts, if any.
     pub starts: Option<WorkflowRef>,
 }

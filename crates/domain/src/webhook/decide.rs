@@ -1,6 +1,7 @@
 use super::{Command, DELIVERY_LIMIT, Delivery, Event, NewDelivery, Refusal};
 use crate::execution::INPUT_LIMIT;
-use crate::{Aggregate, Timestamp, storable};
+use crate::subject::Subject;
+use crate::{Aggregate, Id, Timestamp, storable};
 
 impl Aggregate for Delivery {
     const NAME: &'static str = "webhook";
@@ -19,6 +20,10 @@ impl Aggregate for Delivery {
     fn evolve(&mut self, event: &Event) {
         self.note(event);
     }
+
+    fn subject(&self) -> Option<Id<Subject>> {
+        self.subject
+    }
 }
 
 /// What would be refused later, when nobody listens any more, is refused now: the sender sees it.
@@ -28,10 +33,18 @@ fn receive(new: &NewDelivery) -> Result<Vec<Event>, Refusal> {
         let input = super::input(new.event_type.as_deref(), &new.dedupe_key, &new.body);
         fits(storable::size(&input), INPUT_LIMIT)?;
     }
-    let NewDelivery { integration, event_type, dedupe_key, headers, body, digest, starts } =
+    let NewDelivery { integration, event_type, dedupe_key, headers, body, digest, subject, starts } =
         new.clone();
-    let received =
-        Event::Received { integration, event_type, dedupe_key, headers, body, digest, starts };
+    let received = Event::Received {
+        integration,
+        event_type,
+        dedupe_key,
+        headers: headers.into(),
+        body: body.into(),
+        digest: digest.into(),
+        subject,
+        starts,
+    };
     fits(storable::size(&received), DELIVERY_LIMIT)?;
     Ok(vec![received])
 }

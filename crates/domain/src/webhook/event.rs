@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Id;
 use crate::integration::{Integration, WorkflowRef};
+use crate::subject::Subject;
+use crate::{Id, Personal, Upcast};
 
 /// What can have happened to a webhook delivery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,14 +21,22 @@ pub enum Event {
         /// The sender's id of the delivery: a second one with it is the same delivery.
         dedupe_key: String,
         /// Header fields worth keeping.
-        headers: BTreeMap<String, String>,
+        headers: Personal<BTreeMap<String, String>>,
         /// The body.
-        body: Value,
+        body: Personal<Value>,
         /// SHA-256 of the body's bytes, in hex.
-        digest: String,
+        digest: Personal<String>,
+        /// Whose data these are, if somebody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Id<Subject>>,
         /// The workflow it starts, if any.
         starts: Option<WorkflowRef>,
     },
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    /// From their second version on, personal values are marked; the mark is not needed for
+    /// reading.
+    const UPCASTS: &'static [Upcast] =
+        &[Upcast { event: "webhook.received", from: 1, apply: |body| body }];
+}

@@ -1,11 +1,13 @@
 use super::Event;
 use crate::Id;
 use crate::integration::Integration;
+use crate::subject::Subject;
 
 /// A delivery, as its history tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Delivery {
     pub(super) received: bool,
+    pub(super) subject: Option<Id<Subject>>,
 }
 
 impl Delivery {
@@ -17,7 +19,7 @@ impl Delivery {
 
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Received { .. } => self.received = true,
+            Event::Received { subject, .. } => (self.received, self.subject) = (true, *subject),
         }
     }
 }

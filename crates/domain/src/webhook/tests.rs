@@ -20,6 +20,7 @@ fn new(body: Value) -> NewDelivery {
         headers: BTreeMap::new(),
         body,
         digest: "00".to_owned(),
+        subject: None,
         starts: None,
     }
 }
@@ -34,8 +35,16 @@ fn receive(new: NewDelivery) -> Command {
 }
 
 fn received(new: NewDelivery) -> Event {
-    let NewDelivery { integration, event_type, dedupe_key, headers, body, digest, starts } = new;
-    Event::Received { integration, event_type, dedupe_key, headers, body, digest, starts }
+    Event::Received {
+        integration: new.integration,
+        event_type: new.event_type,
+        dedupe_key: new.dedupe_key,
+        headers: new.headers.into(),
+        body: new.body.into(),
+        digest: new.digest.into(),
+        subject: new.subject,
+        starts: new.starts,
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn things(ids: impl IntoIterator<Item = u128>) -> Vec<Draft> {
 }
 
 fn part(stream: StreamId, expected: Expected, events: Vec<Draft>) -> StreamAppend {
-    StreamAppend { stream, expected, events }
+    StreamAppend { stream, expected, subject: None, events }
 }
 
 fn append(tenant: Id<Tenant>, streams: impl IntoIterator<Item = StreamAppend>) -> Append {

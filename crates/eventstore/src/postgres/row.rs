@@ -50,6 +50,7 @@ impl Row {
             schema,
             salt,
             body,
+            opened: None,
             meta: Metadata {
                 tenant: Id::from_uuid(row.tenant),
                 actor,

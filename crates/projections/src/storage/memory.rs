@@ -45,6 +45,13 @@ struct Slot<R> {
     is_wanted: bool,
 }
 
+impl<R> Slot<R> {
+    /// A row of the table that a fold has.
+    fn handed_out() -> Self {
+        Self { row: Content::Out, is_written: true, is_changed: false, is_wanted: true }
+    }
+}
+
 enum Content<R> {
     Row(R),
     /// There is none.
@@ -118,12 +125,42 @@ impl Memory {
         }
         let fetched: BTreeMap<K, R> = rows::fetch(db, schema, table, missing.into_iter()).await?;
         for (key, row) in fetched {
-            let slot =
-                Slot { row: Content::Out, is_written: true, is_changed: false, is_wanted: true };
-            held.slots.insert(key.clone(), slot);
+            held.slots.insert(key.clone(), Slot::handed_out());
             found.insert(key, row);
         }
         Ok(found)
+    }
+
+    /// Writes all rows of a table that are not written yet, and forgets the others.
+    pub(super) async fn put_down<K, R>(
+        &mut self,
+        db: &mut PgConnection,
+        schema: Schema,
+        table: &Table,
+    ) -> sqlx::Result<()>
+    where
+        K: Ord + Serialize + Send + Sync + 'static,
+        R: Serialize + Send + Sync + 'static,
+    {
+        let held = rows_of::<K, R>(&mut self.tables, table)?;
+        held.flush(db, schema, &mut self.written).await?;
+        held.slots.clear();
+        Ok(())
+    }
+
+    /// Takes note that a fold has rows that are in the table.
+    pub(super) fn hand_out<K, R>(
+        &mut self,
+        table: &Table,
+        keys: impl Iterator<Item = K>,
+    ) -> sqlx::Result<()>
+    where
+        K: Ord + Serialize + Send + Sync + 'static,
+        R: Serialize + Send + Sync + 'static,
+    {
+        let held = rows_of::<K, R>(&mut self.tables, table)?;
+        held.slots.extend(keys.map(|key| (key, Slot::handed_out())));
+        Ok(())
     }
 
     pub(super) fn save<K, R>(

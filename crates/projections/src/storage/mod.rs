@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 pub(crate) use self::memory::Memory;
 use crate::values::without_nul;
@@ -124,6 +125,28 @@ impl<'a> Tables<'a> {
             Some(memory) => memory.fetch(self.db, self.schema, table, keys).await,
             None => rows::fetch(self.db, self.schema, table, keys).await,
         }
+    }
+
+    /// The next rows of a subject after a key, in the order of their keys, at most a thousand. What
+    /// is fetched is to be saved again.
+    pub(crate) async fn of_subject<K, R>(
+        &mut self,
+        table: &Table,
+        whose: (Uuid, Uuid),
+        after: Option<&K>,
+    ) -> sqlx::Result<Vec<(K, R)>>
+    where
+        K: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        if let Some(memory) = &mut self.memory {
+            memory.put_down::<K, R>(self.db, self.schema, table).await?;
+        }
+        let rows = rows::of_subject(self.db, self.schema, table, whose, after).await?;
+        if let Some(memory) = &mut self.memory {
+            memory.hand_out::<K, R>(table, rows.iter().map(|(key, _)| key.clone()))?;
+        }
+        Ok(rows)
     }
 
     /// Writes every row, removing those that are `None`.

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
 
 use super::{Schema, Table, broken, list};
 
@@ -33,6 +34,39 @@ where
     );
     let rows: Vec<String> =
         sqlx::query_scalar(AssertSqlSafe(sql)).bind(Json(keys)).fetch_all(db).await?;
+    rows.iter().map(|text| row(table, text)).collect()
+}
+
+/// How many rows of a subject are fetched at once.
+const OF_SUBJECT: i64 = 1_000;
+
+/// The next rows of a subject after a key, in the order of their keys.
+pub(super) async fn of_subject<K, R>(
+    db: &mut PgConnection,
+    schema: Schema,
+    table: &Table,
+    (tenant, subject): (Uuid, Uuid),
+    after: Option<&K>,
+) -> sqlx::Result<Vec<(K, R)>>
+where
+    K: Serialize + DeserializeOwned,
+    R: DeserializeOwned,
+{
+    let after = after.map(|key| table.named(key)).transpose()?;
+    let (schema, name, key) = (schema.name(), table.name, table.key_list());
+    let sql = format!(
+        "SELECT to_jsonb(t)::text FROM {schema}.{name} t
+         WHERE tenant = $1 AND subject = $2 AND ($3::jsonb IS NULL OR ({key}) >
+             (SELECT {key} FROM jsonb_populate_record(NULL::{schema}.{name}, $3)))
+         ORDER BY {key} LIMIT $4"
+    );
+    let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(tenant)
+        .bind(subject)
+        .bind(after.map(Json))
+        .bind(OF_SUBJECT)
+        .fetch_all(db)
+        .await?;
     rows.iter().map(|text| row(table, text)).collect()
 }
 

@@ -56,6 +56,7 @@ async fn begun_as(story: &Story, document: &str) -> (Uuid, Arc<Plan>) {
         revision: 1,
         plan: plan.clone(),
         input: json!({"n": 1}),
+        subject: None,
         trigger: Trigger::Api,
     };
     let execution: domain::Id<Execution> = new.id;

@@ -66,9 +66,10 @@ impl Story {
             integration: Integration::id(self.tenant, "github"),
             event_type: Some("issues".to_owned()),
             dedupe_key: "k".to_owned(),
-            headers: BTreeMap::new(),
-            body: json!({"n": 1}),
-            digest: "cd".repeat(32),
+            headers: BTreeMap::new().into(),
+            body: json!({"n": 1}).into(),
+            digest: "cd".repeat(32).into(),
+            subject: None,
             starts: None,
         };
         self.tell(id::<Delivery>(1), [received]).await;
@@ -79,11 +80,11 @@ impl Story {
         let execution: Id<Execution> = id(nth);
         self.tell(execution, [started(self, nth), first_turn(nth)]).await;
         let end = match nth % 5 {
-            1 => Event::Completed { output: json!({"n": nth.to_string()}), parent: None },
+            1 => Event::Completed { output: json!({"n": nth.to_string()}).into(), parent: None },
             2 => Event::Faulted { error: Standard::Runtime.error("no"), parent: None },
             3 => Event::Cancelled {
                 by: Actor::System,
-                reason: "too dear \u{0}".to_owned(),
+                reason: "too dear \u{0}".to_owned().into(),
                 parent: None,
             },
             4 => return,
@@ -94,7 +95,7 @@ impl Story {
         };
         self.tell(
             execution,
-            [last_turn(Progress::Completed { output: Some(json!(nth.to_string())) }), end],
+            [last_turn(Progress::Completed { output: Some(json!(nth.to_string()).into()) }), end],
         )
         .await;
     }
@@ -105,7 +106,8 @@ impl Story {
             agent: Agent::id(self.tenant, "sorter"),
             revision: 1,
             prompt: Some((Prompt::id(self.tenant, "sort"), 2)),
-            input: json!({"big": u64::MAX, "text": "\u{0}"}),
+            input: json!({"big": u64::MAX, "text": "\u{0}"}).into(),
+            subject: None,
             caller,
         };
         self.tell(invocation, [asked]).await;
@@ -119,10 +121,10 @@ impl Story {
         };
         let end = match nth % 3 {
             0 => return,
-            1 => invocation::Event::Completed { output: json!({"a": 1}), report, caller },
+            1 => invocation::Event::Completed { output: json!({"a": 1}).into(), report, caller },
             _ => invocation::Event::Failed {
                 class: FailureClass::OutputInvalid,
-                detail: "no JSON".to_owned(),
+                detail: "no JSON".to_owned().into(),
                 report,
                 caller,
             },
@@ -134,21 +136,22 @@ impl Story {
         let notification = id::<Notification>(nth);
         let asked = notification::Event::Requested {
             channel: Channel::Email,
-            to: vec!["ann@example.com".to_owned()],
+            to: vec!["ann@example.com".to_owned()].into(),
             template: Template::id(self.tenant, "told"),
             version: 1,
-            data: json!({}),
+            data: json!({}).into(),
+            subject: None,
             caller: None,
         };
         self.tell(notification, [asked]).await;
         let failed = notification::Event::AttemptFailed {
             attempt: 1,
-            detail: "busy".to_owned(),
+            detail: "busy".to_owned().into(),
             retry_at: second(9_000),
         };
         let (via, message_id) = ("smtp".to_owned(), "<1@x>".to_owned());
         let sent = notification::Event::Sent { attempt: 2, via, message_id };
-        let hopeless = notification::Event::Failed { attempt: 1, detail: "gone".to_owned() };
+        let hopeless = notification::Event::Failed { attempt: 1, detail: "gone".to_owned().into() };
         let again = notification::Event::ResendRequested {};
         let rest = match nth % 5 {
             0 => vec![],
@@ -193,7 +196,8 @@ fn started(story: &Story, nth: u128) -> Event {
         workflow: Workflow::id(story.tenant, "acme", "triage"),
         revision: 1,
         version: "1.1.0".to_owned(),
-        input: json!({"z": 1, "a": "\u{0}", "n": nth.to_string()}),
+        input: json!({"z": 1, "a": "\u{0}", "n": nth.to_string()}).into(),
+        subject: None,
         trigger,
     }
 }
@@ -203,7 +207,7 @@ fn first_turn(nth: u128) -> Event {
     let step = |run, task: &str| Step {
         run,
         task: task.to_owned(),
-        what: Progress::Started { input: Some(json!({"run": run})) },
+        what: Progress::Started { input: Some(json!({"run": run}).into()) },
     };
     let wait =
         |id, task: &str, what| Wait { id, task: task.to_owned(), run: id, since: second(1), what };
@@ -212,7 +216,7 @@ fn first_turn(nth: u128) -> Event {
         request: Request::Integration {
             integration: "github".to_owned(),
             operation: "label".to_owned(),
-            parameters: serde_json::Map::new(),
+            parameters: serde_json::Map::new().into(),
         },
     };
     let timer = What::Timer { due_at: second(3_600), purpose: Purpose::Wait };

@@ -1,5 +1,6 @@
 //! Views on a real Postgres, fed with histories.
 
+mod erasing;
 mod folds;
 mod history;
 mod replaying;

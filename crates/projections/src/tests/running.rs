@@ -45,6 +45,7 @@ impl View for Touchy {
             | Fact::Invocation(_)
             | Fact::Notification(_)
             | Fact::Prompt(_)
+            | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Webhook(_)
             | Fact::Workflow(_) => vec![],

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::TimeDelta;
 use domain::scenario::NOON;
+use domain::subject::Subject;
 use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
 use eventstore::{
     Append, Draft, EventStore, Expected, MemoryEventStore, Metadata, Request, StreamAppend,
@@ -22,6 +23,8 @@ use crate::{Projector, Reader, all_views};
 pub(super) struct Story {
     pub(super) log: Arc<dyn EventStore>,
     pub(super) tenant: Id<Tenant>,
+    /// Whose data are told, if somebody's.
+    subject: Option<Id<Subject>>,
     told: Arc<AtomicU32>,
 }
 
@@ -31,12 +34,17 @@ impl Story {
     }
 
     pub(super) fn on(log: Arc<dyn EventStore>) -> Self {
-        Self { log, tenant: tenant(1), told: Arc::default() }
+        Self { log, tenant: tenant(1), subject: None, told: Arc::default() }
     }
 
     /// The same log, another tenant.
     pub(super) fn of(&self, other: u128) -> Self {
         Self { tenant: tenant(other), ..self.clone() }
+    }
+
+    /// The same log, what is told tells of somebody.
+    pub(super) fn about(&self, subject: Id<Subject>) -> Self {
+        Self { subject: Some(subject), ..self.clone() }
     }
 
     /// Circumstances of what is told next.
@@ -63,7 +71,7 @@ impl Story {
         let version = self.log.load(stream, 0).await.expect("loads").len();
         let version = i64::try_from(version).expect("few events");
         let events = drafts(&events, stream, version, meta.causation);
-        self.append(meta, StreamAppend { stream, expected: Expected::At(version), events }).await
+        self.append(meta, self.part(stream, Expected::At(version), events)).await
     }
 
     /// Some event happened that need not be known.
@@ -85,8 +93,12 @@ impl Story {
         let id = Uuid::new_v5(&meta.causation, name.as_bytes());
         let stream = StreamId { tenant: self.tenant, category, id: stream };
         let event = Draft { id, name, schema, body };
-        let part = StreamAppend { stream, expected: Expected::Any, events: vec![event] };
+        let part = self.part(stream, Expected::Any, vec![event]);
         self.append(meta, part).await;
+    }
+
+    fn part(&self, stream: StreamId, expected: Expected, events: Vec<Draft>) -> StreamAppend {
+        StreamAppend { stream, expected, subject: self.subject, events }
     }
 
     /// Somebody gave a command.

@@ -126,7 +126,8 @@ async fn an_owner_who_is_no_superuser_can_replay(
         .expect("reads");
     let role = format!("owner_of_{}", name.rsplit('_').next().unwrap_or_default());
     let give = format!(
-        "CREATE ROLE {role};
+        "DROP ROLE IF EXISTS {role}; -- of a test run that was killed
+         CREATE ROLE {role};
          GRANT everstep_command, everstep_query, everstep_worker TO {role};
          GRANT CREATE ON DATABASE \"{name}\" TO {role};
          DO $$ DECLARE t text; BEGIN

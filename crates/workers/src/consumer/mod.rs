@@ -443,7 +443,7 @@ fn is_weather(error: &Error) -> bool {
             | eventstore::Error::Decode { .. }
             | eventstore::Error::Newer { .. } => false,
         },
-        Error::Projection(_) => true,
+        Error::Projection(_) | Error::Behind => true,
         Error::Plan(_) | Error::Command(_) | Error::Panicked(_) | Error::Category(_) => false,
     }
 }
@@ -459,6 +459,7 @@ fn is_final(error: &Error) -> bool {
         ),
         Error::Database(_)
         | Error::Projection(_)
+        | Error::Behind
         | Error::Plan(_)
         | Error::Command(_)
         | Error::Panicked(_)

@@ -134,7 +134,7 @@ async fn append(store: &PgEventStore, number: u128, count: usize, name: &str) ->
         at: NOON,
     };
     let events = (0..count).map(draft).collect();
-    let streams = vec![StreamAppend { stream, expected: Expected::Any, events }];
+    let streams = vec![StreamAppend { stream, expected: Expected::Any, subject: None, events }];
     store.append(Append { meta, streams, reply: None }).await.expect("appends").position
 }
 

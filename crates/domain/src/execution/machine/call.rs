@@ -18,25 +18,25 @@ impl Machine<'_> {
             Call::Http { .. } => self.http(number, call, input),
             Call::Agent { agent, input: given } => Ok(Request::Agent {
                 agent: agent.clone(),
-                input: self.fill_or(number, given.as_ref(), input)?,
+                input: self.fill_or(number, given.as_ref(), input)?.into(),
             }),
             Call::Integration { integration, operation, parameters } => Ok(Request::Integration {
                 integration: integration.clone(),
                 operation: operation.clone(),
-                parameters: self.object(number, parameters.as_ref(), input, "parameters")?,
+                parameters: self.object(number, parameters.as_ref(), input, "parameters")?.into(),
             }),
             Call::Notify { channel, to, template, data } => Ok(Request::Notify {
                 channel: channel.clone(),
-                to: self.addresses(number, to, input)?,
+                to: self.addresses(number, to, input)?.into(),
                 template: template.clone(),
-                data: self.fill_or(number, data.as_ref(), input)?,
+                data: self.fill_or(number, data.as_ref(), input)?.into(),
             }),
             Call::Workflow { namespace, name, version, input: given, r#await } => {
                 Ok(Request::Workflow {
                     namespace: namespace.clone(),
                     name: name.clone(),
                     version: version.clone(),
-                    input: self.fill_or(number, given.as_ref(), input)?,
+                    input: self.fill_or(number, given.as_ref(), input)?.into(),
                     r#await: *r#await,
                 })
             }
@@ -50,10 +50,10 @@ impl Machine<'_> {
         let body = body.as_ref().map(|body| self.fill(number, body, input)).transpose()?;
         Ok(Request::Http(HttpCall {
             method: method.clone(),
-            url: self.text(number, endpoint, input)?,
-            headers: self.object(number, headers.as_ref(), input, "headers")?,
-            query: self.object(number, query.as_ref(), input, "query")?,
-            body,
+            url: self.text(number, endpoint, input)?.into(),
+            headers: self.object(number, headers.as_ref(), input, "headers")?.into(),
+            query: self.object(number, query.as_ref(), input, "query")?.into(),
+            body: body.map(Into::into),
             output: *output,
             redirect: *redirect,
         }))

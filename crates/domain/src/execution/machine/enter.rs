@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::{Doing, Frame, Progress, Purpose, Standard, Thread};
 use super::{COST_A_TURN, Error, Flow, Machine, TRACE_A_TURN, size};
+use crate::Personal;
 use crate::workflow::{Case, For, Kind, RaisedError, Task, TaskRef, Try, canonical_type};
 
 impl<'a> Machine<'a> {
@@ -31,7 +32,7 @@ impl<'a> Machine<'a> {
             run,
             started_at,
             input: raw,
-            vars: Map::new(),
+            vars: Personal::default(),
             timeout: None,
             doing: Doing::Listing,
         });
@@ -46,7 +47,7 @@ impl<'a> Machine<'a> {
 
     /// Begins the innermost task, whose frame holds the raw input.
     pub(super) fn begin(&mut self, number: u32, task: &'a Task) -> Result<Flow, Error> {
-        let raw = self.top(number).input.clone();
+        let raw = self.top(number).input.clone().into_inner();
         if let Some(condition) = &task.condition
             && !self.holds(number, condition, &raw)?
         {
@@ -54,7 +55,7 @@ impl<'a> Machine<'a> {
         }
         task.input.check(&raw, "input")?;
         let input = self.shaped(number, &task.input, raw)?;
-        self.top(number).input = input.clone();
+        self.top(number).input = input.clone().into();
         let frame = self.top(number).clone();
         let input_kept = self.trace(&input);
         self.note(&frame, Progress::Started { input: input_kept });
@@ -70,7 +71,7 @@ impl<'a> Machine<'a> {
     fn skip(&mut self, number: u32, task: &Task, raw: Value) -> Flow {
         let thread = self.thread(number);
         let frame = thread.frames.pop().expect("the task was just begun");
-        thread.data = raw;
+        thread.data = raw.into();
         self.note(&frame, Progress::Skipped);
         self.go(number, &task.pointer, &crate::workflow::Next::Continue)
     }
@@ -93,7 +94,7 @@ impl<'a> Machine<'a> {
             Kind::Emit(template) => {
                 let event = self.emitted(number, template, &input)?;
                 self.written += size(&event);
-                self.turn.emitted.push(event.clone());
+                self.turn.emitted.push(event.clone().into());
                 Ok(Flow::Leave(event, None))
             }
             Kind::Call(call) => {
@@ -109,7 +110,7 @@ impl<'a> Machine<'a> {
     pub(super) fn list(&mut self, number: u32, body: &[TaskRef], data: Value) -> Flow {
         match body.first() {
             Some(first) => {
-                self.thread(number).data = data;
+                self.thread(number).data = data.into();
                 Flow::Enter(*first)
             }
             None => Flow::Leave(data, None),
@@ -137,7 +138,7 @@ impl<'a> Machine<'a> {
                 return Err(Standard::Validation.error("`for.in` must give an array"));
             }
         };
-        self.top(number).doing = Doing::Looping { items, at: 0 };
+        self.top(number).doing = Doing::Looping { items: items.into(), at: 0 };
         self.iterate(number, each, 0, input.clone())
     }
 
@@ -178,17 +179,19 @@ impl<'a> Machine<'a> {
         for (branch, task) in branches.iter().enumerate() {
             let child = self.serial();
             let parent = Some((number, branch));
-            self.threads.insert(child, Thread { parent, frames: vec![], data: input.clone() });
+            self.threads
+                .insert(child, Thread { parent, frames: vec![], data: input.clone().into() });
             self.ready.push_back((child, Flow::Enter(*task)));
             open.push(child);
         }
-        self.top(number).doing = Doing::Forked { open, results: vec![Value::Null; branches.len()] };
+        let results = vec![Value::Null; branches.len()].into();
+        self.top(number).doing = Doing::Forked { open, results };
         Flow::Stop
     }
 
     fn start_try(&mut self, number: u32, attempt: &Try, input: Value) -> Result<Flow, Error> {
         let since = self.now;
-        self.attempt(number, attempt, (1, since), Map::new())?;
+        self.attempt(number, attempt, (1, since), Personal::default())?;
         Ok(self.list(number, &attempt.body, input))
     }
 
@@ -198,7 +201,7 @@ impl<'a> Machine<'a> {
         number: u32,
         attempt: &Try,
         (nth, since): (u32, crate::Timestamp),
-        keys: Map<String, Value>,
+        keys: Personal<Map<String, Value>>,
     ) -> Result<(), Error> {
         let span = attempt.retry.as_ref().and_then(|retry| retry.attempt_timeout.as_ref());
         let limit = match span {
@@ -222,6 +225,7 @@ impl<'a> Machine<'a> {
         let title = error.title.as_ref().map(|text| self.text(number, text, input)).transpose()?;
         let detail =
             error.detail.as_ref().map(|text| self.text(number, text, input)).transpose()?;
+        let detail = detail.map(Personal::from);
         Ok(Error { kind, status, title, detail, instance: None })
     }
 }

@@ -18,7 +18,7 @@ impl<'a> Machine<'a> {
                 self.note(&frame, Progress::Completed { output: kept });
                 let thread = self.thread(number);
                 thread.frames.pop();
-                thread.data = output;
+                thread.data = output.into();
                 self.go(number, &task.pointer, &Next::or(over, &task.then))
             }
             Err(error) => {
@@ -49,7 +49,7 @@ impl<'a> Machine<'a> {
         match (next, inside) {
             (Next::End, _) => {
                 let output = std::mem::take(&mut self.thread(number).data);
-                self.complete(output)
+                self.complete(output.into_inner())
             }
             (Next::Task(task), true) => Flow::Enter(*task),
             (Next::Continue, true) => match self.following(number, pointer) {
@@ -87,7 +87,7 @@ impl<'a> Machine<'a> {
 
     /// The list inside the innermost task is over; `exit` in a loop's body ends the loop.
     fn list_over(&mut self, number: u32, exited: bool) -> Flow {
-        let data = std::mem::take(&mut self.thread(number).data);
+        let data = std::mem::take(&mut self.thread(number).data).into_inner();
         // Loops are long: their frames are not for copying.
         let (lap, handling) = match self.top(number).doing {
             Doing::Looping { at, .. } => (Some(at), false),
@@ -125,7 +125,9 @@ impl<'a> Machine<'a> {
     /// A forked branch is over: its result goes to the task that forked it.
     fn join(&mut self, number: u32) -> Flow {
         let thread = self.threads.remove(&number).expect("a branch that runs is there");
-        let Some((parent, branch)) = thread.parent else { return self.complete(thread.data) };
+        let Some((parent, branch)) = thread.parent else {
+            return self.complete(thread.data.into_inner());
+        };
         let Some(task) = self.frames(parent).last().and_then(|frame| self.task(frame)) else {
             return Flow::Stop;
         };
@@ -134,7 +136,7 @@ impl<'a> Machine<'a> {
             return Flow::Stop;
         };
         open.retain(|child| *child != number);
-        results[branch] = thread.data;
+        results[branch] = thread.data.into_inner();
         let output = if compete {
             let losers = std::mem::take(open);
             let won = results[branch].take();
@@ -143,7 +145,7 @@ impl<'a> Machine<'a> {
             }
             won
         } else if open.is_empty() {
-            Value::Array(std::mem::take(results))
+            Value::Array(std::mem::take(results).into_inner())
         } else {
             return Flow::Stop;
         };

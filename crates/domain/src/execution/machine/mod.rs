@@ -24,9 +24,9 @@ use super::{
     Cause, Closed, Doing, Ending, Error, Execution, Frame, Progress, Step, TRACE_LIMIT, Thread,
     Turn, Wait, WaitId,
 };
-use crate::Timestamp;
 use crate::expression::STEPS;
 use crate::workflow::{Next, Plan, Task, TaskRef};
+use crate::{Personal, Timestamp};
 
 /// After this many tasks a turn ends and the next one begins at once, so that a long loop neither
 /// fills an event nor keeps others waiting.
@@ -142,7 +142,7 @@ impl<'a> Machine<'a> {
         let changed = self.threads.into_iter().map(|(number, thread)| (number, Some(thread)));
         self.turn.threads.extend(changed);
         if self.context != before.context {
-            self.turn.context = Some(self.context);
+            self.turn.context = Some(self.context.into());
         }
         (self.turn, self.outcome)
     }
@@ -200,8 +200,8 @@ impl<'a> Machine<'a> {
     }
 
     /// What a step keeps of a value.
-    fn trace(&self, value: &Value) -> Option<Value> {
-        (self.written < TRACE_FULL && size(value) <= TRACE_LIMIT).then(|| value.clone())
+    fn trace(&self, value: &Value) -> Option<Personal<Value>> {
+        (self.written < TRACE_FULL && size(value) <= TRACE_LIMIT).then(|| value.clone().into())
     }
 
     fn task(&self, frame: &Frame) -> Option<&'a Task> {

@@ -68,7 +68,7 @@ impl<'a> Machine<'a> {
             return Ok(None);
         }
         self.top(number).vars.insert(attempt.variable.clone(), value);
-        let input = frame.input.clone();
+        let input = frame.input.clone().into_inner();
         let caught = match &attempt.when {
             Some(when) => self.holds(number, when, &input)?,
             None => true,
@@ -122,7 +122,7 @@ impl<'a> Machine<'a> {
         let until = self.open_timer(number, at, Purpose::Retry);
         let frame_now = self.top(number);
         let keys = frame_now.doing.take_keys();
-        frame_now.doing = Doing::Pausing { attempt: next, since, until, keys };
+        frame_now.doing = Doing::Pausing { attempt: next, since, until, keys: keys.into() };
         // The next attempt sees what the first one saw.
         frame_now.vars.remove(variable);
         self.note(frame, Progress::Retrying { error: error.clone(), attempt: next, at });

@@ -126,7 +126,7 @@ impl Machine<'_> {
             }
         };
         offer("context", &|| self.context.clone());
-        offer("input", &|| frame.map(|frame| frame.input.clone()).unwrap_or_default());
+        offer("input", &|| frame.map(|frame| frame.input.clone().into_inner()).unwrap_or_default());
         offer("output", &|| output.cloned().unwrap_or_default());
         let task = frame.filter(|frame| !frame.task.is_empty());
         offer("task", &|| task.map(|frame| self.described(frame, output)).unwrap_or_default());
@@ -154,7 +154,7 @@ impl Machine<'_> {
             "name": task.map(|task| task.name.as_str()),
             "reference": frame.task,
             "definition": task.and_then(|task| self.plan.definition.pointer(&task.pointer)),
-            "input": frame.input,
+            "input": *frame.input,
             "output": output,
             "startedAt": moment(frame.started_at),
         })

@@ -1,12 +1,11 @@
 //! What wakes an execution: its start, an answer, a timer.
 
-use serde_json::Map;
-
 use super::super::{
     Answer, Cause, Doing, Ending, Error, Frame, Progress, Purpose, Standard, Thread, Turn, Wait,
     WaitId, What,
 };
 use super::{Flow, MAIN, Machine, Outcome};
+use crate::Personal;
 use crate::workflow::Kind;
 
 impl Machine<'_> {
@@ -16,12 +15,12 @@ impl Machine<'_> {
             task: String::new(),
             run: 0,
             started_at: self.now,
-            input: self.start.input.clone(),
-            vars: Map::new(),
+            input: self.start.input.clone().into(),
+            vars: Personal::default(),
             timeout: None,
             doing: Doing::Listing,
         };
-        let thread = Thread { parent: None, frames: vec![root], data: serde_json::Value::Null };
+        let thread = Thread { parent: None, frames: vec![root], data: Personal::default() };
         self.threads.insert(MAIN, thread);
         let flow = self.begin_workflow().unwrap_or_else(Flow::Raise);
         self.ready.push_back((MAIN, flow));
@@ -33,7 +32,7 @@ impl Machine<'_> {
         let raw = self.start.input.clone();
         plan.input.check(&raw, "the workflow's input")?;
         let input = self.shaped(MAIN, &plan.input, raw)?;
-        self.top(MAIN).input = input.clone();
+        self.top(MAIN).input = input.clone().into();
         if let Some(span) = &plan.timeout {
             let due_at = self.after(MAIN, span, &input)?;
             let timer = self.open_timer(MAIN, due_at, Purpose::WorkflowTimeout);
@@ -72,7 +71,7 @@ impl Machine<'_> {
             self.close(wait, Ending::Fired);
             match (purpose, waiting) {
                 (Purpose::Wait, Some(number)) => {
-                    let input = self.top(number).input.clone();
+                    let input = self.top(number).input.clone().into_inner();
                     self.ready.push_back((number, Flow::Leave(input, None)));
                 }
                 (Purpose::Breath, Some(number)) => self.breathed(number),
@@ -121,7 +120,7 @@ impl Machine<'_> {
         };
         let Kind::Try(tried) = &task.kind else { return };
         let flow = match self.attempt(number, tried, (attempt, since), keys) {
-            Ok(()) => self.list(number, &tried.body, frame.input),
+            Ok(()) => self.list(number, &tried.body, frame.input.into_inner()),
             Err(error) => Flow::Raise(error),
         };
         self.ready.push_back((number, flow));

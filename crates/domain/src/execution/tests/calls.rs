@@ -33,12 +33,12 @@ fn every_call_is_built_from_its_expressions() {
     let mut run = start(EVERY_CALL, json!({"id": "a/b", "name": "Ada"}));
     let Request::Http(http) = run.request("http") else { panic!("HTTP") };
     assert_eq!((http.method.as_str(), http.url.as_str()), ("POST", "https://example.com/a%2Fb"));
-    assert_eq!(http.headers, object([("x-name", json!("Ada"))]));
-    assert_eq!(http.query, object([("q", json!("Ada"))]));
-    assert_eq!(http.body, Some(json!({"name": "Ada", "n": 1})));
+    assert_eq!(http.headers, object([("x-name", json!("Ada"))]).into());
+    assert_eq!(http.query, object([("q", json!("Ada"))]).into());
+    assert_eq!(http.body, Some(json!({"name": "Ada", "n": 1}).into()));
     assert_eq!((http.output, http.redirect), (HttpOutput::Response, true));
     run.succeed("http", json!({"name": "Bob"}));
-    let agent = Request::Agent { agent: "triage".to_owned(), input: json!("Bob") };
+    let agent = Request::Agent { agent: "triage".to_owned(), input: json!("Bob").into() };
     assert_eq!(run.request("agent"), &agent);
     run.succeed("agent", json!("bug"));
     assert_eq!(
@@ -46,7 +46,7 @@ fn every_call_is_built_from_its_expressions() {
         &Request::Integration {
             integration: "hub".to_owned(),
             operation: "label".to_owned(),
-            parameters: object([("label", json!("l-bug"))]),
+            parameters: object([("label", json!("l-bug"))]).into(),
         }
     );
     run.succeed("integration", json!("ada@example.com"));
@@ -54,9 +54,9 @@ fn every_call_is_built_from_its_expressions() {
         run.request("notify"),
         &Request::Notify {
             channel: "email".to_owned(),
-            to: vec!["ada@example.com".to_owned()],
+            to: vec!["ada@example.com".to_owned()].into(),
             template: "hello".to_owned(),
-            data: json!({"name": "ada@example.com"}),
+            data: json!({"name": "ada@example.com"}).into(),
         }
     );
     run.succeed("notify", json!(5));
@@ -66,7 +66,7 @@ fn every_call_is_built_from_its_expressions() {
             namespace: "n".to_owned(),
             name: "w".to_owned(),
             version: Some("1.2.3".to_owned()),
-            input: json!({"x": 5}),
+            input: json!({"x": 5}).into(),
             r#await: true,
         }
     );
@@ -88,9 +88,9 @@ fn what_a_call_does_not_say_is_the_input_of_its_task() {
     );
     let is_input = |request: &Request| match request {
         Request::Agent { input, .. } | Request::Workflow { input, version: None, .. } => {
-            input == &json!({"x": 1})
+            **input == json!({"x": 1})
         }
-        Request::Notify { data, to, .. } => data == &json!({"x": 1}) && to == &["a@example.com"],
+        Request::Notify { data, to, .. } => **data == json!({"x": 1}) && **to == ["a@example.com"],
         Request::Http(_) | Request::Integration { .. } | Request::Workflow { .. } => false,
     };
     for task in ["agent", "notify", "sub"] {
@@ -176,5 +176,5 @@ fn a_uri_takes_scalars_only_and_nothing_for_what_is_missing() {
         json!({"n": 1.5, "t": true, "o": {}, "s": "ü&=/"}),
     );
     let Request::Http(http) = run.request("a") else { panic!("HTTP") };
-    assert_eq!(http.url, "https://example.com/1.5/true//?q=%C3%BC%26%3D%2F");
+    assert_eq!(*http.url, "https://example.com/1.5/true//?q=%C3%BC%26%3D%2F");
 }

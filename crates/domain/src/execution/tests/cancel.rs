@@ -1,13 +1,14 @@
 //! Stopping an execution, and the executions it started.
 
-use serde_json::json;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
 
 use super::run::{id, nothing};
 use super::{Run, start, unknown};
 use crate::execution::{
-    Answer, Caller, Cause, Command, Event, Execution, Phase, Refusal, Trigger, Turn,
+    Answer, Caller, Cause, Command, Event, Execution, Phase, Purpose, Refusal, Trigger, Turn,
 };
-use crate::{Actor, Aggregate as _, Id};
+use crate::{Actor, Aggregate as _, Id, PERSONAL};
 
 const BUSY: &str = r"
     do:
@@ -160,8 +161,43 @@ fn an_execution_starts_once() {
         revision: 1,
         plan: run.plan.clone(),
         input: nothing(),
+        subject: None,
         trigger: Trigger::Api,
     };
     let again = Command::Start(Box::new(again));
     assert_eq!(run.state.decide(&again, run.now), Err(Refusal::AlreadyStarted));
+}
+
+/// An event as it is read once its personal values were erased.
+fn erased(event: &Event) -> Event {
+    fn erase(value: &mut Value) {
+        match value {
+            Value::Object(members) => match members.get_mut(PERSONAL) {
+                Some(marked) => *marked = Value::Null,
+                None => members.values_mut().for_each(erase),
+            },
+            Value::Array(items) => items.iter_mut().for_each(erase),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut stored = serde_json::to_value(event).unwrap();
+    erase(&mut stored);
+    serde_json::from_str(&format!(r#"{{"type":{},"data":{}}}"#, stored["type"], stored["data"]))
+        .unwrap()
+}
+
+#[test]
+fn an_execution_whose_data_were_erased_ends_when_it_is_woken() {
+    let mut run = start(BUSY, json!({"name": "Ada"}));
+    let timer = run.timers(Purpose::Wait)[0].id;
+    let call = run.call("ask").id;
+    run.state = Execution::replay(&run.history.iter().map(erased).collect::<Vec<_>>());
+    run.now += TimeDelta::hours(2);
+    let plan = run.plan.clone();
+    let fire = Command::Fire { plan: plan.clone(), wait: timer };
+    let answer = Command::Answer { plan, wait: call, answer: Answer::Success(json!("x")) };
+    for wake in [fire, answer] {
+        let events = run.state.decide(&wake, run.now).unwrap();
+        assert!(matches!(events.as_slice(), [_, Event::Cancelled { by: Actor::System, .. }]));
+    }
 }

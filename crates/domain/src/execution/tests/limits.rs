@@ -65,7 +65,7 @@ fn a_loop_without_an_end_is_ended() {
     };
     assert!(turn.opened.is_empty(), "nothing goes on");
     assert_eq!(error.kind, Standard::Runtime.uri());
-    assert!(error.detail.as_deref().unwrap_or_default().contains("no end"), "{error:?}");
+    assert!(error.detail.as_deref().is_some_and(|text| text.contains("no end")), "{error:?}");
 }
 
 #[test]

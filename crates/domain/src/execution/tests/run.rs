@@ -76,6 +76,7 @@ impl Run {
             revision: 1,
             plan: Arc::clone(&run.plan),
             input,
+            subject: None,
             trigger: Trigger::Api,
         }));
         run.tell(&start)?;
@@ -253,7 +254,7 @@ impl Run {
 
     /// `CloudEvents` that were published.
     pub(super) fn emitted(&self) -> Vec<&Value> {
-        self.turns().flat_map(|turn| &turn.emitted).collect()
+        self.turns().flat_map(|turn| turn.emitted.iter().map(|event| &**event)).collect()
     }
 }
 

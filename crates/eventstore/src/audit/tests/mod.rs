@@ -34,6 +34,7 @@ fn recorded(body: &str) -> Recorded {
         version: 7,
         name: "execution.started".to_owned(),
         schema: 3,
+        opened: None,
         salt: [5; 32],
         body: RawValue::from_string(body.to_owned()).unwrap(),
         meta: Metadata {
@@ -114,6 +115,7 @@ async fn append(store: &PgEventStore, tenant: u128, stream: u128, from: i64, cou
     let part = StreamAppend {
         stream: StreamId { tenant, category: "thing", id: Uuid::from_u128(stream) },
         expected: Expected::At(from),
+        subject: None,
         events: (0..count).map(draft).collect(),
     };
     let meta = Metadata { tenant, ..recorded("{}").meta };

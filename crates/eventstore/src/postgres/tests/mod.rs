@@ -35,7 +35,7 @@ pub(super) fn part(
         schema: 1,
         body: r#"{"text":"\u0000\\u0000"}"#.to_owned(),
     };
-    StreamAppend { stream, expected, events: ids.into_iter().map(draft).collect() }
+    StreamAppend { stream, expected, subject: None, events: ids.into_iter().map(draft).collect() }
 }
 
 pub(super) fn append(streams: impl IntoIterator<Item = StreamAppend>) -> Append {

@@ -1,0 +1,39 @@
+//! Personal data in the log: sealed under a key for each subject, and gone when that is destroyed.
+//!
+//! Events mark what is personal ([`domain::Personal`]). [`Sealed`] stands before a log: what is
+//! appended through it is sealed, and what is read through it is opened, or shown as erased if the
+//! key is gone. The bytes that are stored, hashed into trees and exported are the sealed ones, so
+//! that whatever was proved before an erasure holds after it.
+
+mod keyring;
+mod scan;
+mod seal;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use domain::Id;
+use domain::subject::Subject;
+use serde_json::value::RawValue;
+
+pub use keyring::Keyring;
+pub use store::Sealed;
+
+use crate::Recorded;
+
+/// Whose data the sealed values of an event are; none for nobody in particular.
+pub(crate) fn subject(event: &Recorded) -> Option<Id<Subject>> {
+    let id = seal::sealed_under(event.body.get())?;
+    (id != keyring::nobody(event.meta.tenant)).then_some(Id::from_uuid(id))
+}
+
+/// The fields of an event without the marks on its personal values; null where they were erased.
+pub(crate) fn bare(data: &RawValue) -> Box<RawValue> {
+    let bare = scan::bare(data.get());
+    RawValue::from_string(bare).unwrap_or_else(|_| data.to_owned())
+}
+
+/// Whether the body of an event has sealed values.
+pub(crate) fn is_sealed(body: &str) -> bool {
+    seal::sealed_under(body).is_some()
+}
