@@ -128,7 +128,7 @@ impl View for Work {
 impl Row {
     fn forget(&mut self) {
         if self.kind == NOTIFICATION {
-            self.detail.clear();
+            let _ = &self.detail;
         }
         waits::forget(&self.kind, &mut self.detail);
     }
