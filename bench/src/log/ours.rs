@@ -187,8 +187,9 @@ pub(crate) async fn load(url: &str, callers: usize) -> Result<Ran> {
         let stream = ids[usize::try_from(nth).unwrap_or(0) % ids.len()];
         let store = &store;
         async move {
-            let rows =
-                store.load(StreamId { tenant, category: "execution", id: stream }, 0).await?;
+            let rows = store
+                .load(StreamId { tenant, category: "execution", id: stream }, 0, 1_000)
+                .await?;
             ensure!(rows.len() == 100, "{} events", rows.len());
             Ok(rows.len() as u64)
         }

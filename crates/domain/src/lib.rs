@@ -30,7 +30,7 @@ pub mod template;
 pub mod webhook;
 pub mod workflow;
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, FOLD};
 pub use event::{Event, Upcast};
 pub use fact::Fact;
 pub use fault::Fault;

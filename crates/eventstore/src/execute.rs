@@ -1,15 +1,18 @@
 //! The write side of the platform: load, decide, append.
 
-use domain::{Aggregate, Id, Kind, Refusal, Tenant};
+use domain::{Aggregate, FOLD, Id, Kind, Refusal, Tenant};
 
 use crate::codec::{decode, drafts};
 use crate::{
-    Answered, Append, CommandKey, Error, EventStore, Expected, Metadata, Position, Reply,
-    StreamAppend, StreamId, Version,
+    Answered, Append, CommandKey, Error, EventStore, Expected, Metadata, Position, Recorded, Reply,
+    Snapshot, StreamAppend, StreamId, Version,
 };
 
 /// How often a command is decided anew because somebody else was faster.
 const ATTEMPTS: usize = 10;
+
+/// How many events of a stream are loaded at once, and how many lie between two snapshots.
+const PAGE: usize = 500;
 
 /// The circumstances of a command.
 pub struct Request<'a, A> {
@@ -108,23 +111,87 @@ pub struct Held<A> {
     pub version: Version,
     /// Position of the event that made this version.
     pub position: Position,
+    /// The version of the last snapshot that was kept or found.
+    kept: Version,
 }
 
 impl<A: Aggregate> Held<A> {
     /// An aggregate of which nothing has been read yet.
     #[must_use]
     pub fn new(tenant: Id<Tenant>, id: Id<A>) -> Self {
-        Self { stream: StreamId::of(tenant, id), state: A::default(), version: 0, position: 0 }
+        let stream = StreamId::of(tenant, id);
+        Self { stream, state: A::default(), version: 0, position: 0, kept: 0 }
     }
 
     /// Reads what has happened since.
     pub async fn catch_up(&mut self, store: &dyn EventStore) -> Result<(), Error> {
-        for row in store.load(self.stream, self.version).await? {
-            self.state.evolve(&decode(&row)?);
-            self.version = row.version;
-            self.position = row.position;
+        loop {
+            let rows = store.load(self.stream, self.version, PAGE).await?;
+            let is_full = rows.len() == PAGE;
+            // Short streams, which are nearly all, cost no look for a snapshot.
+            if is_full && self.version == 0 && self.resume(store, &rows).await? {
+                continue;
+            }
+            for row in &rows {
+                self.state.evolve(&decode(row)?);
+                self.version = row.version;
+                self.position = row.position;
+            }
+            if !is_full {
+                self.keep(store).await;
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// Goes on from a snapshot behind the events that were read, if there is one that fits.
+    async fn resume(&mut self, store: &dyn EventStore, read: &[Recorded]) -> Result<bool, Error> {
+        let Some(snapshot) = store.snapshot(self.stream, FOLD).await? else { return Ok(false) };
+        let behind = read.last().is_none_or(|row| row.version < snapshot.version);
+        let text = str::from_utf8(&snapshot.state).ok();
+        let Some(state) = text.filter(|_| behind).and_then(A::restore) else { return Ok(false) };
+        // It is only of use if it is of this very history.
+        let Some(row) = self.event(store, snapshot.version).await? else { return Ok(false) };
+        if row.id != snapshot.event {
+            return Ok(false);
+        }
+        (self.state, self.version, self.position) = (state, row.version, row.position);
+        self.kept = row.version;
+        Ok(true)
+    }
+
+    /// Keeps a snapshot if the last one is far behind. What goes wrong with that hurts nobody.
+    async fn keep(&mut self, store: &dyn EventStore) {
+        let far = self.version.saturating_sub(self.kept);
+        if usize::try_from(far).is_ok_and(|far| far >= PAGE)
+            && let Some(state) = self.state.snapshot()
+        {
+            self.kept = self.version;
+            if let Err(error) = self.store_snapshot(store, state).await {
+                tracing::warn!(%error, stream = %self.stream.id, "a snapshot was not kept");
+            }
+        }
+    }
+
+    async fn store_snapshot(&self, store: &dyn EventStore, state: String) -> Result<(), Error> {
+        let Some(row) = self.event(store, self.version).await? else { return Ok(()) };
+        let snapshot = Snapshot {
+            fold: FOLD.to_owned(),
+            version: self.version,
+            event: row.id,
+            subject: self.state.subject(),
+            state: state.into_bytes(),
+        };
+        store.keep(self.stream, snapshot).await
+    }
+
+    /// The event that made a version.
+    async fn event(
+        &self,
+        store: &dyn EventStore,
+        version: Version,
+    ) -> Result<Option<Recorded>, Error> {
+        Ok(store.load(self.stream, version - 1, 1).await?.pop())
     }
 
     /// Catches up, decides `command`, appends what follows with the answer to it; whether
@@ -191,6 +258,7 @@ impl<A: Aggregate> Held<A> {
         self.state = after;
         self.version = appended.versions.first().copied().unwrap_or(self.version);
         self.position = appended.position;
+        self.keep(store).await;
         Ok(!events.is_empty())
     }
 

@@ -37,7 +37,7 @@ pub use pin::pin_invocation;
 pub use plans::{PlanError, Plans};
 pub use port::{
     Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Filter, Metadata,
-    Position, Recorded, Reply, StreamAppend, StreamId, Stretch, Version,
+    Position, Recorded, Reply, Snapshot, StreamAppend, StreamId, Stretch, Version,
 };
 pub use postgres::PgEventStore;
 pub use subscription::Subscription;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::deployment::DEPLOYMENT;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Filter, Metadata, Position, Recorded,
+    Answered, Append, Appended, Error, EventStore, Filter, Metadata, Position, Recorded, Snapshot,
     StreamAppend, StreamId, Stretch, Version,
 };
 
@@ -29,6 +29,7 @@ struct Log {
     /// Where the events of each stream are in `events`.
     streams: HashMap<StreamId, Vec<usize>>,
     answers: HashMap<(Id<Tenant>, Uuid, String), Answered>,
+    snapshots: HashMap<StreamId, Snapshot>,
 }
 
 impl Default for MemoryEventStore {
@@ -148,8 +149,29 @@ impl EventStore for MemoryEventStore {
         Ok(self.log().answers.get(&(tenant, principal, key.to_owned())).cloned())
     }
 
-    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error> {
-        Ok(self.log().of_stream(stream).filter(|row| row.version > after).cloned().collect())
+    async fn load(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Error> {
+        let log = self.log();
+        let rest = log.of_stream(stream).filter(|row| row.version > after);
+        Ok(rest.take(limit).cloned().collect())
+    }
+
+    async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
+        let log = self.log();
+        Ok(log.snapshots.get(&stream).filter(|kept| kept.fold == fold).cloned())
+    }
+
+    async fn keep(&self, stream: StreamId, snapshot: Snapshot) -> Result<(), Error> {
+        let mut log = self.log();
+        let is_older = |kept: &Snapshot| kept.replaced_by(&snapshot);
+        if log.snapshots.get(&stream).is_none_or(is_older) {
+            log.snapshots.insert(stream, snapshot);
+        }
+        Ok(())
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {

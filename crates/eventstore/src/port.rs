@@ -145,6 +145,29 @@ pub struct Stretch {
     pub upto: Position,
 }
 
+/// A state that was kept so that its stream need not be folded from the beginning. It is a
+/// convenience and never the truth: without any, everything is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Names the code that made it and that alone can read it: [`domain::FOLD`].
+    pub fold: String,
+    /// The version of the stream that it is the state of.
+    pub version: Version,
+    /// The event that made this version.
+    pub event: Uuid,
+    /// Whose data it has; none for nobody in particular.
+    pub subject: Option<Id<Subject>>,
+    /// The state.
+    pub state: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Whether another one of the same stream is to be kept instead.
+    pub(crate) fn replaced_by(&self, other: &Self) -> bool {
+        self.fold != other.fold || self.version < other.version
+    }
+}
+
 /// What a stream must look like for an append to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
@@ -308,8 +331,20 @@ pub trait EventStore: Send + Sync {
         key: &str,
     ) -> Result<Option<Answered>, Error>;
 
-    /// The events of one stream after `after`, in order.
-    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error>;
+    /// At most `limit` events of one stream after `after`, in order. Fewer than `limit` means that
+    /// the end of the stream was reached.
+    async fn load(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Error>;
+
+    /// The newest snapshot of a stream that this fold has made, if one was kept.
+    async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error>;
+
+    /// Keeps a snapshot in place of an older one.
+    async fn keep(&self, stream: StreamId, snapshot: Snapshot) -> Result<(), Error>;
 
     /// At most `limit` events of all streams after `after`, in order. Fewer than `limit` means
     /// that the end of the log was reached.

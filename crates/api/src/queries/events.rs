@@ -1,6 +1,7 @@
 //! What happened to an execution, event by event: the log itself, as `CloudEvents` 1.0.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use domain::execution::Execution;
 use domain::workflow::Workflow;
 use domain::{Id, Tenant};
-use eventstore::{CloudEvent, Recorded, StreamId, load};
-use futures::{Stream, StreamExt, stream};
+use eventstore::{CloudEvent, EventStore, Recorded, StreamId, Version, load};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::caller::Caller;
 use crate::command::id;
@@ -22,6 +23,9 @@ const MISSING: (&str, &str) = ("execution_not_found", "execution");
 
 /// Events with which an execution is over.
 const ENDS: [&str; 3] = ["execution.completed", "execution.faulted", "execution.cancelled"];
+
+/// How many events are read at once.
+const PAGE: usize = 500;
 
 /// How often an idle stream says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -45,10 +49,9 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let execution = find(&app, caller.tenant, &path).await?;
     let stream = StreamId::of(caller.tenant, execution);
-    let events = app.log.load(stream, 0).await?;
-    let lines = events.into_iter().map(|event| Ok::<_, Infallible>(line(&event) + "\n"));
+    let lines = pages(app.log, stream).map_ok(|event| line(&event) + "\n");
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Body::from_stream(stream::iter(lines))).into_response())
+    Ok((kind, Body::from_stream(lines)).into_response())
 }
 
 /// Follow the events of an execution.
@@ -96,6 +99,23 @@ pub(super) async fn follow(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
 }
 
+/// The events of a stream so far, read a page at a time. A failure breaks the answer off.
+fn pages(
+    log: Arc<dyn EventStore>,
+    stream: StreamId,
+) -> impl Stream<Item = Result<Recorded, eventstore::Error>> {
+    let next = move |after: Option<Version>| {
+        let log = log.clone();
+        async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = log.load(stream, after, PAGE).await?;
+            let next = page.get(PAGE - 1).map(|last| last.version);
+            Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
+        }
+    };
+    stream::try_unfold(Some(0), next).try_flatten()
+}
+
 /// Where a follower stands.
 struct Follow {
     app: App,
@@ -113,13 +133,14 @@ fn events(from: Follow) -> impl Stream<Item = Recorded> {
         let mut head = from.app.log.watch();
         while !from.over {
             head.mark_unchanged();
-            let batch = match from.app.log.load(from.stream, from.version).await {
+            let batch = match from.app.log.load(from.stream, from.version, PAGE).await {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::warn!(%error, "a stream of events breaks off");
                     return None;
                 }
             };
+            let batch_len = batch.len();
             from.over = batch.iter().any(|event| ENDS.contains(&event.name.as_str()));
             from.version = batch.last().map_or(from.version, |event| event.version);
             let news: Vec<Recorded> =
@@ -128,7 +149,8 @@ fn events(from: Follow) -> impl Stream<Item = Recorded> {
                 from.after = last.position;
                 return Some((stream::iter(news), from));
             }
-            if from.over || head.changed().await.is_err() {
+            let is_end = batch_len < PAGE;
+            if from.over || is_end && head.changed().await.is_err() {
                 return None;
             }
         }

@@ -29,6 +29,15 @@ impl Aggregate for Execution {
     fn subject(&self) -> Option<Id<Subject>> {
         Self::subject(self)
     }
+
+    fn snapshot(&self) -> Option<String> {
+        // What is over is not decided on again.
+        (!self.is_over()).then(|| serde_json::to_string(self).ok()).flatten()
+    }
+
+    fn restore(snapshot: &str) -> Option<Self> {
+        serde_json::from_str(snapshot).ok()
+    }
 }
 
 impl Execution {

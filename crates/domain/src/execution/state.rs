@@ -9,7 +9,7 @@ use crate::subject::Subject;
 use crate::workflow::Workflow;
 
 /// Where one run stands.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
     pub(super) phase: Phase,
     /// What it was started as; none before the start.
@@ -27,7 +27,7 @@ pub struct Execution {
 }
 
 /// What an execution was started as.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Start {
     pub(super) id: Id<Execution>,
     pub(super) workflow: Id<Workflow>,

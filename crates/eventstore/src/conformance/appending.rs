@@ -76,12 +76,15 @@ async fn several_streams_are_all_or_none(store: &dyn EventStore) {
         )
     };
     conflicts(store, both(Expected::Exists, [1, 2, 3]), b, 0).await;
-    assert!(store.load(a, 0).await.expect("loads").is_empty(), "the good half is not stored");
+    assert!(
+        store.load(a, 0, 1_000).await.expect("loads").is_empty(),
+        "the good half is not stored"
+    );
     let head = store.head().await.expect("head");
     let done = appends(store, both(Expected::None, [1, 2, 3])).await;
     assert_eq!(done, Appended { position: head + 3, versions: vec![2, 1] });
     conflicts(store, both(Expected::At(0), [4, 5, 6]), b, 1).await;
-    assert_eq!(store.load(a, 0).await.expect("loads").len(), 2);
+    assert_eq!(store.load(a, 0, 1_000).await.expect("loads").len(), 2);
 }
 
 async fn a_stream_named_twice_conflicts(store: &dyn EventStore) {
@@ -174,7 +177,7 @@ async fn a_used_key_stores_nothing(store: &dyn EventStore) {
         assert!(matches!(refused, Err(Error::KeyUsed)), "{refused:?}");
     }
     assert_eq!(store.head().await.expect("head"), head);
-    assert_eq!(store.load(s, 0).await.expect("loads").len(), 1);
+    assert_eq!(store.load(s, 0, 1_000).await.expect("loads").len(), 1);
 
     let late = Append { reply: Some((key("k2", 1), reply("no"))), ..one(s, Expected::At(0), [7]) };
     conflicts(store, late, s, 1).await;
@@ -243,6 +246,6 @@ async fn nothing_is_lost_among_many_writers(store: &dyn EventStore) {
     let ids: BTreeSet<_> = log.iter().map(|row| row.id).collect();
     assert_eq!(ids.len(), log.len(), "each event once");
     let versions: Vec<_> =
-        store.load(shared, 0).await.expect("loads").iter().map(|row| row.version).collect();
+        store.load(shared, 0, 1_000).await.expect("loads").iter().map(|row| row.version).collect();
     assert_eq!(versions, (1..=8 * 20).collect::<Vec<_>>(), "versions have no gap");
 }

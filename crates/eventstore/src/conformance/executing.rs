@@ -58,7 +58,7 @@ async fn commands_become_history(store: &dyn EventStore) {
 
     let (state, version) = load(store, t, tally).await.expect("loads");
     assert_eq!((state, version), (closed.state, 2));
-    let rows = store.load(StreamId::of(t, tally), 0).await.expect("loads");
+    let rows = store.load(StreamId::of(t, tally), 0, 1_000).await.expect("loads");
     assert_eq!(rows[0].name, "tally.added");
     assert_eq!(rows[0].body.get(), r#"{"number":2}"#);
     assert_ne!(rows[0].id, rows[1].id);
@@ -185,6 +185,6 @@ async fn a_newer_releases_event_stops_its_stream(store: &dyn EventStore) {
         store.append(append).await.expect("appends");
         let stopped = execute(store, id(nth_stream), &Command::Add(1), &nth(t, 1)).await;
         assert!(matches!(&stopped, Err(ExecuteError::Store(Error::Newer { .. }))), "{stopped:?}");
-        assert_eq!(store.load(stream, 0).await.expect("loads").len(), 1);
+        assert_eq!(store.load(stream, 0, 1_000).await.expect("loads").len(), 1);
     }
 }

@@ -4,6 +4,7 @@ mod appending;
 mod executing;
 mod following;
 mod reading;
+mod snapshots;
 mod tally;
 
 use domain::scenario::NOON;
@@ -24,6 +25,7 @@ pub async fn check(store: &dyn EventStore) {
     reading::check(store).await;
     following::check(store).await;
     executing::check(store).await;
+    snapshots::check(store).await;
 }
 
 /// A tenant by number: each test has its own, and so its own streams.

@@ -20,7 +20,7 @@ pub(super) async fn check(store: &dyn EventStore) {
 pub(super) async fn an_empty_log_is_empty(store: &dyn EventStore) {
     assert_eq!(store.head().await.expect("head"), 0);
     assert!(store.read(0, 10).await.expect("reads").is_empty());
-    assert!(store.load(stream(tenant(0), 1), 0).await.expect("loads").is_empty());
+    assert!(store.load(stream(tenant(0), 1), 0, 1_000).await.expect("loads").is_empty());
     assert_eq!(store.tenant_of("thing", Uuid::from_u128(1)).await.expect("asks"), None);
 }
 
@@ -33,7 +33,7 @@ async fn what_is_stored_is_read(store: &dyn EventStore) {
 
     let head = store.head().await.expect("head");
     let log = store.read(head - 2, 10).await.expect("reads");
-    let rows = store.load(s, 0).await.expect("loads");
+    let rows = store.load(s, 0, 1_000).await.expect("loads");
     assert_eq!(format!("{log:?}"), format!("{rows:?}"), "one event, two ways to it");
     let kept = NOON + TimeDelta::microseconds(1);
     for ((row, draft), given) in rows.iter().zip(things([1, 2])).zip([fine, bare]) {
@@ -50,7 +50,7 @@ async fn a_stream_is_loaded_from_any_version(store: &dyn EventStore) {
     let s = stream(tenant(21), 1);
     store.append(one(s, Expected::None, 1..=3)).await.expect("appends");
     for (after, expected) in [(0, vec![1, 2, 3]), (2, vec![3]), (3, vec![]), (9, vec![])] {
-        let rows = store.load(s, after).await.expect("loads");
+        let rows = store.load(s, after, 1_000).await.expect("loads");
         assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), expected);
     }
 }
@@ -71,17 +71,17 @@ async fn the_log_is_read_in_exact_pages(store: &dyn EventStore) {
 async fn another_tenants_stream_is_not_there(store: &dyn EventStore) {
     let (mine, theirs) = (stream(tenant(23), 777), stream(tenant(24), 777));
     store.append(one(mine, Expected::None, [1])).await.expect("appends");
-    assert!(store.load(theirs, 0).await.expect("loads").is_empty());
+    assert!(store.load(theirs, 0, 1_000).await.expect("loads").is_empty());
     let other = StreamId { category: "other", ..mine };
-    assert!(store.load(other, 0).await.expect("loads").is_empty());
+    assert!(store.load(other, 0, 1_000).await.expect("loads").is_empty());
 
     let smuggled = Append { meta: meta(theirs.tenant), ..one(mine, Expected::At(1), [2]) };
     assert!(store.append(smuggled).await.is_err(), "one append, one tenant");
-    assert_eq!(store.load(mine, 0).await.expect("loads").len(), 1);
+    assert_eq!(store.load(mine, 0, 1_000).await.expect("loads").len(), 1);
 
     store.append(one(theirs, Expected::None, [3])).await.expect("is another stream");
-    assert_eq!(store.load(mine, 0).await.expect("loads").len(), 1);
-    assert_eq!(store.load(theirs, 0).await.expect("loads").len(), 1);
+    assert_eq!(store.load(mine, 0, 1_000).await.expect("loads").len(), 1);
+    assert_eq!(store.load(theirs, 0, 1_000).await.expect("loads").len(), 1);
     let owner = store.tenant_of("thing", mine.id).await.expect("asks");
     assert_eq!(owner, Some(mine.tenant), "whoever had the id first");
     assert_eq!(store.tenant_of("other", mine.id).await.expect("asks"), None);

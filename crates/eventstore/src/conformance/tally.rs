@@ -3,7 +3,7 @@
 use domain::{Aggregate, Event, Kind, Refusal, Timestamp};
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tally {
     pub(super) sum: i64,
     opened: bool,
@@ -69,5 +69,13 @@ impl Aggregate for Tally {
             Happened::Added { number } => self.sum += number,
             Happened::Closed {} => self.closed = true,
         }
+    }
+
+    fn snapshot(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+
+    fn restore(snapshot: &str) -> Option<Self> {
+        serde_json::from_str(snapshot).ok()
     }
 }

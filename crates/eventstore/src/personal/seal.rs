@@ -21,6 +21,12 @@ use crate::{Draft, StreamId};
 /// and the values.
 const SEALED: &str = r#"{"$sealed":""#;
 
+/// What is sealed: values of an event.
+const PERSONAL: &[u8] = b"everstep personal 1 ";
+
+/// What is sealed: the state of a stream.
+const SNAPSHOT: &[u8] = b"everstep snapshot 1 ";
+
 /// The key of a subject.
 #[derive(Clone)]
 pub(super) struct Key {
@@ -56,7 +62,7 @@ pub(super) fn seal(key: &Key, id: Uuid, stream: StreamId, draft: &mut Draft) {
     let (first, _) = keyed.split_first_chunk::<16>().expect("32 bytes are more than 16");
     draft.id = uuid::Builder::from_custom_bytes(*first).into_uuid();
     let (skeleton, values) = scan::take_out(&draft.body);
-    let payload = Payload { msg: values.as_bytes(), aad: &place(stream, draft.id) };
+    let payload = Payload { msg: values.as_bytes(), aad: &place(PERSONAL, stream, draft.id) };
     let sealed = key.cipher.encrypt(&nonce(draft.id), payload);
     let sealed = sealed.expect("events are shorter than the 64 GiB that the cipher takes");
     let sealed = BASE64_STANDARD.encode(sealed);
@@ -86,10 +92,31 @@ pub(super) fn open(key: Option<&Key>, stream: StreamId, event: Uuid, body: &str)
     let skeleton = format!("{{{}", rest.strip_prefix(',')?);
     let Some(key) = key else { return Some(scan::put_back(&skeleton, &[])) };
     let sealed = BASE64_STANDARD.decode(sealed).ok()?;
-    let payload = Payload { msg: &sealed, aad: &place(stream, event) };
+    let payload = Payload { msg: &sealed, aad: &place(PERSONAL, stream, event) };
     let values = Zeroizing::new(key.cipher.decrypt(&nonce(event), payload).ok()?);
     let values: Vec<&RawValue> = serde_json::from_slice(&values).ok()?;
     Some(scan::put_back(&skeleton, &values))
+}
+
+/// Seals the state of a stream as it was after an event.
+pub(super) fn seal_state(key: &Key, stream: StreamId, event: Uuid, state: &[u8]) -> Vec<u8> {
+    let nonce = rand::random::<[u8; 12]>();
+    let payload = Payload { msg: state, aad: &place(SNAPSHOT, stream, event) };
+    let sealed = key.cipher.encrypt(&Nonce::from(nonce), payload);
+    let sealed = sealed.expect("states are shorter than the 64 GiB that the cipher takes");
+    [nonce.as_slice(), &sealed].concat()
+}
+
+/// A sealed state; none if it was changed, or does not belong there.
+pub(super) fn open_state(
+    key: &Key,
+    stream: StreamId,
+    event: Uuid,
+    sealed: &[u8],
+) -> Option<Vec<u8>> {
+    let (nonce, sealed) = sealed.split_first_chunk::<12>()?;
+    let payload = Payload { msg: sealed, aad: &place(SNAPSHOT, stream, event) };
+    key.cipher.decrypt(&Nonce::from(*nonce), payload).ok()
 }
 
 fn nonce(event: Uuid) -> Nonce {
@@ -98,8 +125,8 @@ fn nonce(event: Uuid) -> Nonce {
 }
 
 /// Where sealed values belong: they open nowhere else.
-fn place(StreamId { tenant, category, id }: StreamId, event: Uuid) -> Vec<u8> {
-    let mut place = b"everstep personal 1 ".to_vec();
+fn place(what: &[u8], StreamId { tenant, category, id }: StreamId, event: Uuid) -> Vec<u8> {
+    let mut place = what.to_vec();
     place.extend(tenant.as_uuid().as_bytes());
     place.extend(id.as_bytes());
     place.extend(event.as_bytes());

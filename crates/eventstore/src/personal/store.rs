@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::keyring::{Keyring, Whose};
 use super::{scan, seal};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, StreamAppend,
-    StreamId, Stretch, Version, judge,
+    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, Snapshot,
+    StreamAppend, StreamId, Stretch, Version, judge,
 };
 
 /// What tells that a subject is erased.
@@ -39,12 +39,7 @@ impl<S: EventStore> Sealed<S> {
         if !part.events.iter().any(|draft| scan::is_marked(&draft.body)) {
             return Ok(());
         }
-        let tenant = part.stream.tenant;
-        let id = match part.subject {
-            Some(subject) => subject.as_uuid(),
-            None => self.keys.of_nobody(tenant).await?,
-        };
-        let key = self.keys.keys(&[(tenant, id)]).await?.remove(&(tenant, id)).flatten();
+        let (id, key) = self.key_of(part.stream.tenant, part.subject).await?;
         let marked = part.events.iter_mut().enumerate();
         for (nth, draft) in marked.filter(|(_, draft)| scan::is_marked(&draft.body)) {
             if let Some(key) = &key {
@@ -55,6 +50,20 @@ impl<S: EventStore> Sealed<S> {
             }
         }
         Ok(())
+    }
+
+    /// The key for what is about a subject, with its id; none if it was destroyed.
+    async fn key_of(
+        &self,
+        tenant: Id<Tenant>,
+        subject: Option<Id<Subject>>,
+    ) -> Result<(Uuid, Option<seal::Key>), Error> {
+        let id = match subject {
+            Some(subject) => subject.as_uuid(),
+            None => self.keys.of_nobody(tenant).await?,
+        };
+        let key = self.keys.keys(&[(tenant, id)]).await?.remove(&(tenant, id)).flatten();
+        Ok((id, key))
     }
 
     /// Opens events that follow each other.
@@ -115,8 +124,31 @@ impl<S: EventStore> EventStore for Sealed<S> {
         self.log.answered(tenant, principal, key).await
     }
 
-    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error> {
-        self.open(self.log.load(stream, after).await?).await
+    async fn load(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Error> {
+        self.open(self.log.load(stream, after, limit).await?).await
+    }
+
+    async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
+        let Some(mut kept) = self.log.snapshot(stream, fold).await? else { return Ok(None) };
+        let (_, key) = self.key_of(stream.tenant, kept.subject).await?;
+        // What nobody can open any more, or was changed, is as good as none.
+        let opened = key.and_then(|key| seal::open_state(&key, stream, kept.event, &kept.state));
+        Ok(opened.map(|state| {
+            kept.state = state;
+            kept
+        }))
+    }
+
+    async fn keep(&self, stream: StreamId, mut snapshot: Snapshot) -> Result<(), Error> {
+        let (_, key) = self.key_of(stream.tenant, snapshot.subject).await?;
+        let Some(key) = key else { return Ok(()) };
+        snapshot.state = seal::seal_state(&key, stream, snapshot.event, &snapshot.state);
+        self.log.keep(stream, snapshot).await
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {

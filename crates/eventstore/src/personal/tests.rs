@@ -16,7 +16,7 @@ use super::seal::{self, Key};
 use super::{Keyring, Sealed, scan};
 use crate::{
     Append, Draft, Error, EventStore, Expected, MemoryEventStore, Metadata, PgEventStore, Request,
-    StreamAppend, StreamId, conformance, drafts, execute, fact,
+    Snapshot, StreamAppend, StreamId, conformance, drafts, execute, fact,
 };
 
 const MASTER: [u8; 32] = [9; 32];
@@ -61,7 +61,7 @@ fn sealed(pool: &PgPool) -> Sealed<PgEventStore> {
 }
 
 async fn output(store: &dyn EventStore, id: u128) -> Personal<Value> {
-    let rows = store.load(stream(id), 0).await.expect("loads");
+    let rows = store.load(stream(id), 0, 1_000).await.expect("loads");
     let fact = fact(&rows[0]).expect("reads");
     let domain::Fact::Execution(Event::Completed { output, .. }) = fact else {
         panic!("{fact:?}");
@@ -169,7 +169,7 @@ async fn the_same_decision_is_the_same_append_and_another_is_a_conflict(pool: Pg
     let other = store.append(said(1, None, json!("b"))).await;
     assert!(matches!(other, Err(Error::Conflict { .. })), "{other:?}");
     let plain = said(1, None, json!("a")).streams[0].events[0].id;
-    let kept = store.load(stream(1), 0).await.expect("loads")[0].id;
+    let kept = store.load(stream(1), 0, 1_000).await.expect("loads")[0].id;
     assert_ne!(kept, plain, "an id tells nobody what was said");
 }
 
@@ -180,8 +180,44 @@ async fn another_master_key_opens_nothing(pool: PgPool) {
     // What somebody is called hashes otherwise: nobody is found, and a new key is made.
     assert_eq!(keys.find(tenant(), "").await.expect("looks"), None);
     let store = Sealed::new(PgEventStore::new(pool.clone()), keys);
-    let read = store.load(stream(1), 0).await;
+    let read = store.load(stream(1), 0, 1_000).await;
     assert!(matches!(read, Err(Error::Damaged(_))), "{read:?}");
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_snapshot_is_as_secret_as_the_events_it_stands_for(pool: PgPool) {
+    let (store, keys) = (sealed(&pool), keyring(&pool));
+    let ada = keys.subject(tenant(), "ada").await.expect("is made");
+    let of = |subject| Snapshot {
+        fold: "this".to_owned(),
+        version: 7,
+        event: Uuid::from_u128(7),
+        subject,
+        state: CANARY.into(),
+    };
+    let kept = async |store: &Sealed<PgEventStore>, id| {
+        store.snapshot(stream(id), "this").await.expect("looks")
+    };
+    store.keep(stream(1), of(Some(ada))).await.expect("keeps");
+    store.keep(stream(2), of(None)).await.expect("keeps");
+    assert_eq!(kept(&store, 1).await, Some(of(Some(ada))));
+    assert_eq!(kept(&store, 2).await, Some(of(None)));
+    let states: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT state FROM ops.snapshot").fetch_all(&pool).await.expect("reads");
+    assert!(states.iter().all(|state| !state.windows(3).any(|part| part == b"Ada")));
+
+    let plain = PgEventStore::new(pool.clone());
+    let moved = plain.snapshot(stream(2), "this").await.expect("looks").expect("is there");
+    plain.keep(stream(3), moved.clone()).await.expect("keeps");
+    assert_eq!(kept(&store, 3).await, None, "it opens at its own stream and nowhere else");
+    plain.keep(stream(3), Snapshot { version: 8, ..of(None) }).await.expect("keeps");
+    assert_eq!(kept(&store, 3).await, None, "what was not sealed is nothing");
+
+    erase(&store, &keys, ada).await;
+    assert_eq!(kept(&sealed(&pool), 1).await, None);
+    assert_eq!(kept(&sealed(&pool), 2).await, Some(of(None)));
+    sealed(&pool).keep(stream(4), of(Some(ada))).await.expect("keeps nothing");
+    assert_eq!(plain.snapshot(stream(4), "this").await.expect("looks"), None);
 }
 
 fn draft(body: &Value) -> Draft {

@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
-use self::row::{Answer, Row, contiguous};
+use self::row::{Answer, Row, SnapshotRow, contiguous};
 use self::writer::Writer;
 use crate::deployment::deployment;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, StreamAppend,
-    StreamId, Stretch, Version,
+    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, Snapshot,
+    StreamAppend, StreamId, Stretch, Version,
 };
 
 /// The log of every tenant, until one is not enough and they are spread over several.
@@ -160,14 +160,20 @@ impl EventStore for PgEventStore {
         answer.map(Answered::try_from).transpose()
     }
 
-    async fn load(&self, stream: StreamId, after: Version) -> Result<Vec<Recorded>, Error> {
+    async fn load(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Error> {
+        let upto = after.saturating_add(Version::try_from(limit).unwrap_or(Version::MAX));
         let query = || {
             sqlx::query_as::<_, Row>(
                 "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
                      category, name, actor, traceparent, salt, body
                  FROM es.event
                  WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
-                     AND version > $5
+                     AND version > $5 AND version <= $6
                  ORDER BY version",
             )
             .bind(self.log)
@@ -175,10 +181,52 @@ impl EventStore for PgEventStore {
             .bind(stream.category)
             .bind(stream.tenant.as_uuid())
             .bind(after)
+            .bind(upto)
         };
         let rows = retrying(|| query().fetch_all(&self.pool)).await?;
         contiguous("version", after, rows.iter().map(|row| row.version))?;
         self.recorded(rows).await
+    }
+
+    async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
+        let query = || {
+            sqlx::query_as::<_, SnapshotRow>(
+                "SELECT version, event, subject, state FROM ops.snapshot
+                 WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4 AND fold = $5",
+            )
+            .bind(self.log)
+            .bind(stream.id)
+            .bind(stream.category)
+            .bind(stream.tenant.as_uuid())
+            .bind(fold)
+        };
+        let row = retrying(|| query().fetch_optional(&self.pool)).await?;
+        Ok(row.map(|row| row.snapshot(fold)))
+    }
+
+    async fn keep(&self, stream: StreamId, snapshot: Snapshot) -> Result<(), Error> {
+        // `Snapshot::replaced_by` says the same.
+        sqlx::query(
+            "INSERT INTO ops.snapshot AS kept
+                 (log_id, stream, category, tenant, fold, version, event, subject, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (log_id, stream, category, tenant) DO UPDATE
+             SET fold = excluded.fold, version = excluded.version, event = excluded.event,
+                 subject = excluded.subject, state = excluded.state, at = excluded.at
+             WHERE kept.fold <> excluded.fold OR kept.version < excluded.version",
+        )
+        .bind(self.log)
+        .bind(stream.id)
+        .bind(stream.category)
+        .bind(stream.tenant.as_uuid())
+        .bind(&snapshot.fold)
+        .bind(snapshot.version)
+        .bind(snapshot.event)
+        .bind(snapshot.subject.map(Id::as_uuid))
+        .bind(&snapshot.state)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {

@@ -6,7 +6,7 @@ use domain::{Id, Timestamp};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Answered, Error, Metadata, Position, Recorded, Reply, Version};
+use crate::{Answered, Error, Metadata, Position, Recorded, Reply, Snapshot, Version};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -60,6 +60,22 @@ impl Row {
                 at: row.at,
             },
         })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct SnapshotRow {
+    version: Version,
+    event: Uuid,
+    subject: Option<Uuid>,
+    state: Vec<u8>,
+}
+
+impl SnapshotRow {
+    pub(super) fn snapshot(self, fold: &str) -> Snapshot {
+        let Self { version, event, subject, state } = self;
+        let subject = subject.map(Id::from_uuid);
+        Snapshot { fold: fold.to_owned(), version, event, subject, state }
     }
 }
 

@@ -68,7 +68,7 @@ impl Story {
     ) -> Timestamp {
         let events: Vec<_> = events.into_iter().collect();
         let (meta, stream) = (self.next(), StreamId::of(self.tenant, id));
-        let version = self.log.load(stream, 0).await.expect("loads").len();
+        let version = self.log.load(stream, 0, 1_000).await.expect("loads").len();
         let version = i64::try_from(version).expect("few events");
         let events = drafts(&events, stream, version, meta.causation);
         self.append(meta, self.part(stream, Expected::At(version), events)).await

@@ -395,7 +395,8 @@ impl<H: Handler> Consumer<H> {
             return Ok(Kept::Yes);
         };
         let id = StreamId { tenant: stream.tenant, category, id: stream.id };
-        let mut held = self.log.load(id, next - 1).await?;
+        let mut held = self.log.load(id, next - 1, BATCH).await?;
+        let is_full = held.len() == BATCH;
         held.retain(|event| event.position <= slice.position);
         let upto = slice.position;
         for event in &held {
@@ -410,6 +411,9 @@ impl<H: Handler> Consumer<H> {
             if kept != Kept::Yes {
                 return Ok(kept);
             }
+        }
+        if is_full && held.len() == BATCH {
+            return Ok(Kept::Moved);
         }
         let version = held.last().map_or(next, |event| event.version + 1);
         let change = Some(Change::Done { stream, version });

@@ -57,6 +57,10 @@ pub(super) fn check(state: &Execution, history: &[Event]) {
         state,
         "folding what is stored gives the state"
     );
+    assert_eq!(state.snapshot().is_none(), state.is_over());
+    if let Some(snapshot) = state.snapshot() {
+        assert_eq!(Execution::restore(&snapshot).as_ref(), Some(state), "so does a snapshot");
+    }
     for event in history {
         assert!(size(event) <= TURN_LIMIT, "the log takes every event");
     }

@@ -170,6 +170,16 @@ fn happen(run: &mut Run, choice: u16) {
 }
 
 proptest! {
+    #[test]
+    fn a_number_that_was_stored_is_the_number_that_was_decided_on(number in any::<f64>()) {
+        prop_assume!(number.is_finite());
+        let stored = json!({"n": number}).to_string();
+        let read: serde_json::Value = serde_json::from_str(&stored).unwrap();
+        prop_assert_eq!(read, json!({"n": number}));
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]

@@ -71,7 +71,7 @@ async fn a_reader_misses_nothing_that_writers_of_two_processes_append(
     let positions: Vec<_> = seen.iter().map(|(position, _)| *position).collect();
     assert_eq!(positions, (1..).take(appended.len()).collect::<Vec<_>>());
     assert_eq!(seen.into_iter().map(|(_, id)| id).collect::<BTreeSet<_>>(), appended);
-    let versions = stores[1].load(stream(1), 0).await.expect("loads").len();
+    let versions = stores[1].load(stream(1), 0, 1_000).await.expect("loads").len();
     assert_eq!(u128::try_from(versions).unwrap(), WRITERS * APPENDS);
     for store in stores {
         store.pool.close().await;
@@ -103,7 +103,7 @@ async fn a_hole_in_the_log_stops_its_readers(pool: PgPool) {
         let read = store.read(after, limit).await;
         assert!(matches!(read, Err(Error::Damaged(_))), "{after} {limit}: {read:?}");
     }
-    let loaded = store.load(stream(1), 0).await;
+    let loaded = store.load(stream(1), 0, 1_000).await;
     assert!(matches!(loaded, Err(Error::Damaged(_))), "{loaded:?}");
 }
 
@@ -160,7 +160,7 @@ async fn an_append_may_cross_into_the_next_partition(pool: PgPool) {
     assert_eq!(done.position, 4 * WIDTH + 2);
     let rows = store.read(4 * WIDTH - 2, 10).await.expect("reads");
     assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<Version>>(), [1, 2, 3, 4]);
-    assert_eq!(store.load(stream(1), 1).await.expect("loads").len(), 3);
+    assert_eq!(store.load(stream(1), 1, 1_000).await.expect("loads").len(), 3);
     let again = store.append(one(1, Expected::None, 1..=4)).await.expect("is there");
     assert_eq!(again, done);
 }

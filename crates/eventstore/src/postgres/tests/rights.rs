@@ -76,7 +76,7 @@ async fn queries_see_nothing_of_the_log(_: PgPoolOptions, options: PgConnectOpti
     let pool = connect(options.to_url_lossy().as_str(), Role::Query, 1).await.expect("connects");
     let store = PgEventStore::new(pool.clone());
     assert!(store.head().await.is_err());
-    assert!(store.load(super::stream(1), 0).await.is_err());
+    assert!(store.load(super::stream(1), 0, 1_000).await.is_err());
     assert!(store.append(one(1, Expected::None, [1])).await.is_err());
     let mut connection = pool.acquire().await.expect("connects");
     for statement in ["SELECT * FROM es.event", "SELECT * FROM es.event_json"] {

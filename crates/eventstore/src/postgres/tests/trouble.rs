@@ -59,7 +59,7 @@ async fn every_append_happens_once_though_connections_are_cut(
     assert_eq!(last, (1..=total / 3).map(|nth| 3 * nth).collect::<Vec<_>>(), "what was answered");
     let rows = store.read(0, 1_000).await.expect("reads");
     assert_eq!(rows.len(), usize::try_from(total).unwrap(), "is what is stored");
-    assert_eq!(store.load(stream(1), 0).await.expect("loads").len(), 100);
+    assert_eq!(store.load(stream(1), 0, 1_000).await.expect("loads").len(), 100);
     assert_eq!(*head.wait_for(|head| *head >= total).await.expect("lives"), total);
     drop(store);
     pool.close().await;
@@ -80,7 +80,7 @@ async fn a_connection_that_was_cut_while_idle_goes_unnoticed(
     let store = PgEventStore::new(pool.clone());
     store.append(one(1, Expected::None, [1])).await.expect("appends");
     cut(&mut killer).await;
-    assert_eq!(store.load(stream(1), 0).await.expect("loads").len(), 1);
+    assert_eq!(store.load(stream(1), 0, 1_000).await.expect("loads").len(), 1);
     cut(&mut killer).await;
     assert_eq!(store.append(one(1, Expected::At(1), [2])).await.expect("appends").versions, [2]);
     cut(&mut killer).await;
@@ -130,7 +130,7 @@ async fn the_same_append_from_many_at_once_is_stored_once(pool: PgPool) {
         for done in done {
             assert_eq!(done.expect("appends"), first);
         }
-        assert_eq!(store.load(stream(id), 0).await.expect("loads").len(), 3);
+        assert_eq!(store.load(stream(id), 0, 1_000).await.expect("loads").len(), 3);
     }
     assert_eq!(store.head().await.expect("head"), 9);
 }
