@@ -8,8 +8,8 @@ use chrono::DateTime;
 use domain::{Actor, Id, Tenant};
 use eventstore::audit::Notary;
 use eventstore::{
-    Append, CommandKey, Draft, Error, EventStore, Expected, Metadata, PgEventStore, Reply, Role,
-    StreamAppend, StreamId,
+    Append, CommandKey, Draft, Error, EventStore, Expected, Metadata, PgEventStore, Position,
+    ReadAhead, Reply, Role, Span, StreamAppend, StreamId,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use sqlx::{Connection, PgConnection};
@@ -141,17 +141,17 @@ fn appended(step: Step) -> Append {
 /// Reads the log from the beginning, and parses every body.
 pub(crate) async fn read(url: &str, page: usize) -> Result<Ran> {
     let pool = eventstore::connect(url, Role::Command, CONNECTIONS).await?;
-    let store = PgEventStore::new(pool);
-    let (began, mut at) = (Instant::now(), 0);
-    loop {
-        let rows = store.read(at, page).await?;
-        let Some(last) = rows.last() else { break };
-        at = last.position;
+    let store = Arc::new(PgEventStore::new(pool));
+    let (began, mut events) = (Instant::now(), 0);
+    let span = Span { after: 0, upto: Position::MAX, page, rate: None };
+    let mut ahead = ReadAhead::start(store, span, |rows| rows);
+    while let Some(rows) = ahead.next().await? {
         for row in &rows {
             serde_json::from_str::<serde_json::Value>(row.body.get())?;
         }
+        events += u64::try_from(rows.len())?;
     }
-    Ok(Ran::of(u64::try_from(at)?, began))
+    Ok(Ran::of(events, began))
 }
 
 /// Seals the log: reads it, grows the trees, signs a checkpoint every thousand events.

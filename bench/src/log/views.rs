@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use eventstore::Role;
+use eventstore::{Position, ReadAhead, Role, Span};
 use projections::{Course, Projector};
 use sqlx::PgPool;
 
@@ -18,16 +18,16 @@ const COURSE: Course<'static> = Course { build: "this one", rate: None, progress
 /// Reads the log into decoded facts.
 pub(crate) async fn decode(url: &str) -> Result<Ran> {
     let log = log(url).await?;
-    let (began, mut at) = (Instant::now(), 0);
-    loop {
-        let rows = log.read(at, 2_000).await?;
-        let Some(last) = rows.last() else { break };
-        at = last.position;
+    let (began, mut events) = (Instant::now(), 0);
+    let span = Span { after: 0, upto: Position::MAX, page: 2_000, rate: None };
+    let mut ahead = ReadAhead::start(log, span, |rows| rows);
+    while let Some(rows) = ahead.next().await? {
         for row in &rows {
             eventstore::fact(row)?;
         }
+        events += u64::try_from(rows.len())?;
     }
-    Ok(Ran::of(u64::try_from(at)?, began))
+    Ok(Ran::of(events, began))
 }
 
 /// Brings a view that has seen nothing to the end of the log.

@@ -4,6 +4,7 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+mod ahead;
 pub mod audit;
 mod clock;
 mod cloudevent;
@@ -25,6 +26,7 @@ mod subscription;
 pub mod tlog;
 mod when;
 
+pub use ahead::{ReadAhead, Span};
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;
 pub use codec::{category, drafts, fact};

@@ -1,6 +1,6 @@
 //! A stretch of the log, read and decoded once for all views.
 
-use eventstore::{EventStore, Position};
+use eventstore::{EventStore, Position, Recorded};
 use uuid::Uuid;
 
 use crate::{Error, Projection, Seen, all_views};
@@ -47,8 +47,12 @@ impl Batch {
         after: Position,
         limit: usize,
     ) -> Result<Option<Self>, Error> {
-        let rows = log.read(after, limit).await?;
-        let Some(last) = rows.last().map(|row| row.position) else { return Ok(None) };
+        Ok(Self::of(log.read(after, limit).await?))
+    }
+
+    /// Decodes events that follow each other, if there are any.
+    pub(crate) fn of(rows: Vec<Recorded>) -> Option<Self> {
+        let (first, last) = (rows.first()?.position, rows.last()?.position);
         let bytes = rows.iter().map(|row| row.body.get().len()).sum();
         let (mut seen, mut broken) = (Vec::with_capacity(rows.len()), vec![]);
         for row in rows {
@@ -61,17 +65,12 @@ impl Batch {
                 }),
             }
         }
-        Ok(Some(Self { after, last, bytes, seen, broken }))
+        Some(Self { after: first - 1, last, bytes, seen, broken })
     }
 
     /// How many events it has.
     pub(crate) fn len(&self) -> usize {
         self.seen.len() + self.broken.len()
-    }
-
-    /// How many bytes a body has, on average.
-    pub(crate) fn bytes_an_event(&self) -> usize {
-        self.bytes / self.len().max(1)
     }
 
     /// What of it is for `view`, after a position and up to another.

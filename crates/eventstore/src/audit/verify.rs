@@ -2,6 +2,7 @@
 //! checkpoint against the tree and the keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::trees::{Sealed, Trees};
 use crate::tlog::{
     Checkpoint, Frontier, Hash, Note, TILE_WIDTH, TileId, TileSet, Tiles, TreeHead, Verifier,
 };
-use crate::{Error, EventStore, Position};
+use crate::{Error, EventStore, Position, ReadAhead, Recorded, Span};
 
 /// How many events are read at once.
 const BATCH: usize = 1_000;
@@ -113,7 +114,7 @@ struct Tree<'a> {
 
 /// Checks the log against its trees.
 pub async fn verify(
-    log: &dyn EventStore,
+    log: Arc<dyn EventStore>,
     trees: &Trees,
     trust: Trust<'_>,
 ) -> Result<Verified, Error> {
@@ -129,26 +130,26 @@ pub async fn verify(
         open.insert(tenant, Tree::begin(trees, tenant, origin, &known, trust.witnesses).await?);
     }
     done.tenants = open.len();
+    let span = Span { after: 0, upto: Position::MAX, page: BATCH, rate: None };
+    let mut ahead = ReadAhead::start(log, span, leaves);
     let mut after = 0;
     loop {
-        let events = match log.read(after, BATCH).await {
-            Ok(events) => events,
+        let leaves = match ahead.next().await {
+            Ok(Some(leaves)) => leaves,
+            Ok(None) => break,
             Err(Error::Damaged(reason)) => {
                 done.finding = Some(Finding::Unreadable { after, reason });
                 return Ok(done);
             }
             Err(error) => return Err(error),
         };
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            after = event.position;
-            let Some(tree) = open.get_mut(&event.meta.tenant.as_uuid()) else {
+        for (position, tenant, leaf) in leaves {
+            after = position;
+            let Some(tree) = open.get_mut(&tenant) else {
                 done.unsealed += 1;
                 continue;
             };
-            done.finding = tree.take(trees, after, leaf_hash(event), &mut done).await?;
+            done.finding = tree.take(trees, after, leaf, &mut done).await?;
             if done.finding.is_some() {
                 return Ok(done);
             }
@@ -161,6 +162,12 @@ pub async fn verify(
         }
     }
     Ok(done)
+}
+
+/// What is known of events in the trees: where they are, whose, and their leaves.
+fn leaves(events: Vec<Recorded>) -> Vec<(Position, Uuid, Hash)> {
+    let leaf = |event: Recorded| (event.position, event.meta.tenant.as_uuid(), leaf_hash(&event));
+    events.into_iter().map(leaf).collect()
 }
 
 impl<'a> Tree<'a> {

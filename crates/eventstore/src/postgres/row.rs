@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use domain::{Id, Timestamp};
 use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::{Answered, Error, Metadata, Position, Recorded, Reply, Snapshot, Version};
 
-#[derive(sqlx::FromRow)]
+/// A row of `es.event`. Statements name its columns in the order of these fields.
 pub(super) struct Row {
     pub(super) position: Position,
     pub(super) version: Version,
@@ -25,6 +27,29 @@ pub(super) struct Row {
     traceparent: Option<String>,
     salt: Vec<u8>,
     body: Vec<u8>,
+}
+
+/// By place and not by name: to look names up takes a quarter of the time of a row.
+impl FromRow<'_, PgRow> for Row {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            position: row.try_get(0)?,
+            version: row.try_get(1)?,
+            at: row.try_get(2)?,
+            schema: row.try_get(3)?,
+            tenant: row.try_get(4)?,
+            stream: row.try_get(5)?,
+            id: row.try_get(6)?,
+            correlation: row.try_get(7)?,
+            causation: row.try_get(8)?,
+            category: row.try_get(9)?,
+            name: row.try_get(10)?,
+            actor: row.try_get(11)?,
+            traceparent: row.try_get(12)?,
+            salt: row.try_get(13)?,
+            body: row.try_get(14)?,
+        })
+    }
 }
 
 impl Row {

@@ -4,7 +4,6 @@
 //! All fold the log into tables of the same form beside the live ones, with the same code. They
 //! need the rights to make tables: a pool of the database's owner.
 
-mod ahead;
 mod compare;
 mod shadow;
 mod switch;

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use eventstore::{EventStore, Position};
+use eventstore::{EventStore, Position, ReadAhead, Span};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres};
 
-use super::ahead::ReadAhead;
 use super::{Course, Positions, Progress, position_in, twin};
+use crate::batch::{self, Batch};
 use crate::storage::{Memory, Schema, Table, Tables};
 use crate::{Error, Projection, runner};
 
+/// How many events are read at once. Tests have short histories.
+const BATCH: usize = if cfg!(test) { 3 } else { batch::BATCH };
 /// After how many events rows are written. Tests have short histories.
 const FLUSH_EVENTS: usize = if cfg!(test) { 5 } else { 20_000 };
 /// After how many bytes of bodies rows are written: what is in memory is several times as much.
@@ -214,8 +216,9 @@ impl Filling {
         let total = target.values().copied().max().unwrap_or(0);
         let behind = self.views.iter().filter(|one| one.at < position_in(target, one.view));
         let Some(after) = behind.map(|one| one.at).min() else { return Ok(()) };
-        let mut ahead = ReadAhead::start(self.log.clone(), after, total, course.rate);
-        while let Some(batch) = ahead.next().await? {
+        let span = Span { after, upto: total, page: BATCH, rate: course.rate };
+        let mut ahead = ReadAhead::start(self.log.clone(), span, Batch::of);
+        while let Some(Some(batch)) = ahead.next().await? {
             for one in &mut self.views {
                 let upto = position_in(target, one.view).min(batch.last);
                 if upto <= one.at {
