@@ -128,7 +128,7 @@ impl View for Work {
 impl Row {
     fn forget(&mut self) {
         if self.kind == NOTIFICATION {
-            let _ = &self.detail;
+            self.detail.clear();
         }
         waits::forget(&self.kind, &mut self.detail);
     }

@@ -110,7 +110,7 @@ fn pages(
             let Some(after) = after else { return Ok(None) };
             let page = log.load(stream, after, PAGE).await?;
             let next = page.get(PAGE - 1).map(|last| last.version);
-            Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
+            Ok::<_, eventstore::Error>(Some((stream::iter(page.into_iter().map(Ok)), next)))
         }
     };
     stream::try_unfold(Some(0), next).try_flatten()

@@ -1,5 +1,7 @@
 //! `audit verify` and `audit proof`.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use eventstore::audit::{Trees, Trust};
 use eventstore::{EventStore, PgEventStore};
@@ -40,7 +42,7 @@ pub(crate) async fn verify(context: &Context, what: &Verify) -> Result<(), Failu
         });
     }
     let (store, trees) = open(context).await?;
-    let checked = eventstore::audit::verify(&store, &trees, trust).await;
+    let checked = eventstore::audit::verify(Arc::new(store), &trees, trust).await;
     let checked = checked.context("checking the log")?;
     if let Some(finding) = checked.finding {
         return Err(Failure::Verification(finding.to_string()));

@@ -39,10 +39,11 @@ async fn where_a_key_was_replaced_both_have_signed(pool: PgPool) {
     let (old, both, new) = ([true, false], [true, true], [false, true]);
     assert_eq!(signed, [old, old, old, old, both, new, new]);
     for keys in [&[][..], &[public(&SEED)]] {
-        let checked = verify(&*store, &trees, pinned(keys)).await.expect("checks");
+        let checked = verify(store.clone(), &trees, pinned(keys)).await.expect("checks");
         assert_eq!((checked.finding, checked.unsealed), (None, 0));
     }
-    let other = verify(&*store, &trees, pinned(&[public(&[3; 32])])).await.expect("checks").finding;
+    let other =
+        verify(store.clone(), &trees, pinned(&[public(&[3; 32])])).await.expect("checks").finding;
     assert!(matches!(other, Some(Finding::Checkpoint { .. })), "{other:?}");
 }
 
@@ -116,5 +117,8 @@ async fn an_installation_keeps_its_name_from_its_first_event_on(pool: PgPool) {
     name_deployment(&pool, "acme-2.example").await.expect("is called so");
     let refused = name_deployment(&pool, "other").await.expect_err("is settled");
     assert!(matches!(&refused, NameError::Taken(name) if &**name == "acme-2.example"), "{refused}");
-    assert_eq!(verify(&*store, &trees, Trust::default()).await.expect("checks").finding, None);
+    assert_eq!(
+        verify(store.clone(), &trees, Trust::default()).await.expect("checks").finding,
+        None
+    );
 }

@@ -161,7 +161,7 @@ async fn sealed(pool: &PgPool) -> (Arc<PgEventStore>, Notary, Trees) {
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_sealed_log_verifies_and_each_of_its_events_can_be_proved(pool: PgPool) {
     let (store, notary, trees) = sealed(&pool).await;
-    let whole = verify(&*store, &trees, Trust::default()).await.expect("checks");
+    let whole = verify(store.clone(), &trees, Trust::default()).await.expect("checks");
     assert_eq!((whole.finding, whole.events, whole.unsealed), (None, 891, 0));
     assert_eq!((whole.tenants, whole.checkpoints), (2, 8));
 
@@ -180,7 +180,7 @@ async fn a_sealed_log_verifies_and_each_of_its_events_can_be_proved(pool: PgPool
     }
     assert_eq!(notary.seal(NOON).await.expect("has nothing to do"), 0);
     append(&store, 71, 9, 0, 2).await;
-    let more = verify(&*store, &trees, Trust::default()).await.expect("checks");
+    let more = verify(store.clone(), &trees, Trust::default()).await.expect("checks");
     assert_eq!((more.finding, more.events, more.unsealed), (None, 891, 2));
 }
 
@@ -240,18 +240,19 @@ async fn whatever_is_changed_is_found_and_named(pool: PgPool) {
     let note = "UPDATE es.checkpoint SET note = replace(note, 'everstep', 'elsewhere')";
     assert!(after(&pool, &store, &trees, note).await.is_some());
     assert_eq!(
-        verify(&*store, &trees, Trust::default()).await.expect("checks").finding,
+        verify(store.clone(), &trees, Trust::default()).await.expect("checks").finding,
         None,
         "is mended"
     );
-    let other = verify(&*store, &trees, pinned(&[public(&[3; 32])])).await.expect("checks").finding;
+    let other =
+        verify(store.clone(), &trees, pinned(&[public(&[3; 32])])).await.expect("checks").finding;
     assert!(matches!(other, Some(Finding::Checkpoint { .. })), "another key: {other:?}");
 }
 
 /// What is found after a change by a superuser who goes round the triggers. The change is undone.
 async fn after(
     pool: &PgPool,
-    store: &PgEventStore,
+    store: &Arc<PgEventStore>,
     trees: &Trees,
     change: &str,
 ) -> Option<Finding> {
@@ -267,7 +268,7 @@ async fn after(
     let keep =
         copies.map(|table| format!("CREATE TABLE public.{table} AS SELECT * FROM es.{table}"));
     run(keep.into_iter().chain([change.to_owned()]).collect()).await;
-    let finding = verify(store, trees, Trust::default()).await.expect("checks").finding;
+    let finding = verify(store.clone(), trees, Trust::default()).await.expect("checks").finding;
     let restore = copies.map(|table| {
         format!(
             "DELETE FROM es.{table}; INSERT INTO es.{table} SELECT * FROM public.{table};

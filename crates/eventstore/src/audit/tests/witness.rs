@@ -165,7 +165,7 @@ async fn a_check_can_ask_for_the_word_of_a_witness(pool: PgPool) {
     let check = async |witnesses: &[&Witness]| {
         let keys: Vec<_> = witnesses.iter().map(|witness| witness.key().clone()).collect();
         let trust = Trust { keys: &[], witnesses: &keys };
-        verify(&*store, &trees, trust).await.expect("checks").finding
+        verify(store.clone(), &trees, trust).await.expect("checks").finding
     };
     assert_eq!(check(&[]).await, None);
     assert!(matches!(check(&[&one]).await, Some(Finding::Unwitnessed { .. })));
