@@ -115,6 +115,12 @@ async fn require_safe(url: &str) -> Result<(), Failure> {
         }
     })?;
     let missing = missing_migrations(&pool).await?;
+    if eventstore::owns_log(&pool).await.context("asking the database for its owner")? {
+        tracing::warn!(
+            "this login owns the log, and whoever has it can change the past; let a login that owns \
+             nothing run Everstep: docs/how-to/run-on-your-own-postgres.md"
+        );
+    }
     pool.close().await;
     if missing == 0 {
         return Ok(());

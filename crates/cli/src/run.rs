@@ -39,7 +39,7 @@ pub(crate) async fn dev(context: &Context, stop: CancellationToken) -> Result<()
     let data = DataDir::take(&context.settings.data_dir, random_uuid);
     let data = data.map_err(|error| Failure::Usage(error.to_string()))?;
     if let Some(url) = &context.settings.database.url {
-        return everything(context, &data, listener, url.expose(), (begun, stop)).await;
+        return everything(context, &data, listener, (url.expose(), None), (begun, stop)).await;
     }
     let id = data.tenant().as_uuid();
     let server = match Server::start(data.path(), id, &stop).await {
@@ -50,7 +50,8 @@ pub(crate) async fn dev(context: &Context, stop: CancellationToken) -> Result<()
     if let Some(text) = server.note() {
         note(text);
     }
-    let ended = everything(context, &data, listener, server.url(), (begun, stop)).await;
+    let urls = (server.url(), Some(server.login_url()));
+    let ended = everything(context, &data, listener, urls, (begun, stop)).await;
     tracing::debug!("stopping the database server");
     server.stop().await;
     tracing::debug!("all is stopped");
@@ -76,18 +77,22 @@ pub(crate) async fn work(context: &Context, stop: CancellationToken) -> Result<(
     until_stopped(parts, platform.pools, stop).await
 }
 
-/// Runs API and workers of a development instance on the database at `url`.
+/// Runs API and workers of a development instance on the database at a URL, or as a login that is to
+/// be made there.
 async fn everything(
     context: &Context,
     data: &DataDir,
     listener: TcpListener,
-    url: &str,
+    (url, login): (&str, Option<&str>),
     (begun, stop): (Instant, CancellationToken),
 ) -> Result<(), Failure> {
     let prepared = async {
         eventstore::migrate(url).await.context("migrating the database")?;
         tracing::debug!("the database is migrated");
-        let platform = Platform::assemble(context, url).await?;
+        if login.is_some() {
+            eventstore::make_login(url).await.context("making a login")?;
+        }
+        let platform = Platform::assemble(context, login.unwrap_or(url)).await?;
         tracing::debug!("the platform is put together");
         let token = admin_token(data, &platform).await?;
         Ok::<_, Failure>((platform, token))

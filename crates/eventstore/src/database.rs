@@ -92,6 +92,37 @@ pub async fn migrate(url: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The login that [`make_login`] makes.
+pub const LOGIN: &str = "everstep_service";
+
+/// Makes a login that owns nothing and may take the platform's roles, on a migrated database whose
+/// server trusts whoever reaches it.
+pub async fn make_login(owner: &str) -> Result<(), Error> {
+    let mut connection = PgConnection::connect(owner).await?;
+    sqlx::raw_sql(
+        "DO $$ BEGIN
+             CREATE ROLE everstep_service LOGIN NOINHERIT;
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN
+             NULL;
+         END $$;
+         GRANT everstep_command, everstep_query, everstep_worker TO everstep_service",
+    )
+    .execute(&mut connection)
+    .await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Whether a login may do to the log whatever it likes, because it owns it or is a superuser. Nothing
+/// that runs all the time should.
+pub async fn owns_log(pool: &PgPool) -> Result<bool, Error> {
+    let owns = sqlx::query_scalar(
+        "SELECT pg_has_role(session_user, nspowner, 'MEMBER') FROM pg_namespace
+         WHERE nspname = 'es'",
+    );
+    Ok(owns.fetch_optional(pool).await?.unwrap_or(false))
+}
+
 /// Why a server cannot be trusted with a log.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {

@@ -30,7 +30,10 @@ pub use ahead::{ReadAhead, Span};
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;
 pub use codec::{category, drafts, fact};
-pub use database::{MIGRATOR, Role, SettingsError, check_settings, connect, is_lasting, migrate};
+pub use database::{
+    LOGIN, MIGRATOR, Role, SettingsError, check_settings, connect, is_lasting, make_login, migrate,
+    owns_log,
+};
 pub use deployment::{DEPLOYMENT, NameError, name_deployment};
 pub use execute::{ExecuteError, Executed, Held, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};

@@ -35,7 +35,11 @@ async fn judge(url: &str) -> Result<Value, Failure> {
         .await
         .context("asking the database for its version")?;
     match eventstore::check_settings(&pool).await {
-        Ok(()) => Ok(json!({"version": version, "durable": true})),
+        Ok(()) => {
+            let owns =
+                eventstore::owns_log(&pool).await.context("asking the database who owns it")?;
+            Ok(json!({"version": version, "durable": true, "login_owns_log": owns}))
+        }
         Err(refusal @ SettingsError::Off { .. }) => Err(Failure::Verification(refusal.to_string())),
         Err(SettingsError::Database(error)) => {
             Err(anyhow::Error::new(error).context("asking the database for its settings").into())

@@ -20,6 +20,8 @@ use super::{Error, while_trying};
 const ELSEWHERE: &str = "/var/lib/everstep";
 /// The longest path of a socket that every system takes, in bytes.
 const LONGEST_SOCKET: usize = 100;
+/// Who owns everything.
+pub(super) const OWNER: &str = "everstep";
 /// The socket's name is made of the port, although there is none.
 const PORT: u16 = 5432;
 /// A log longer than this, in bytes, is set aside at the next start.
@@ -58,9 +60,10 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where to connect: as the owner of everything, over the socket.
-    pub(super) fn url(&self) -> String {
-        let mut url = Url::parse("postgres://everstep@localhost/postgres").expect("a valid URL");
+    /// Where to connect over the socket, and as whom.
+    pub(super) fn url(&self, login: &str) -> String {
+        let url = format!("postgres://{login}@localhost/postgres");
+        let mut url = Url::parse(&url).expect("a valid URL");
         url.set_port(Some(PORT)).expect("this scheme has ports");
         let socket = self.socket.to_string_lossy();
         url.query_pairs_mut().append_pair("host", &socket).append_pair("sslmode", "disable");
@@ -139,7 +142,8 @@ impl Cluster {
     async fn initdb(&self, dir: &Path) -> Result<(), Error> {
         let mut initdb = self.account.command(&self.binaries.initdb());
         initdb.arg("-D").arg(dir);
-        initdb.args(["--username=everstep", "--auth-local=trust", "--auth-host=reject"]);
+        initdb.arg(format!("--username={OWNER}"));
+        initdb.args(["--auth-local=trust", "--auth-host=reject"]);
         initdb.args(["--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions"]);
         let output = initdb.stdin(Stdio::null()).kill_on_drop(true).output().await;
         let Output { status, stderr, .. } = output.map_err(while_trying("running initdb"))?;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, OWNER};
 use super::{Error, leftovers, while_trying};
 
 /// How long a server may take until it accepts connections; crash recovery is part of that.
@@ -35,6 +35,7 @@ const STOP: [(Signal, Duration); 3] = [
 #[derive(Debug)]
 pub(crate) struct Server {
     url: String,
+    login_url: String,
     note: Option<String>,
     stop: CancellationToken,
     keeper: JoinHandle<()>,
@@ -55,16 +56,21 @@ impl Server {
         tracing::debug!(dir = %cluster.dir.display(), "the database cluster is there");
         let child = launch(&cluster, interrupted).await?;
         tracing::debug!("the database server takes connections");
-        let url = cluster.url();
+        let (url, login_url) = (cluster.url(OWNER), cluster.url(eventstore::LOGIN));
         let note = note(&cluster, data);
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keep(cluster, child, stop.clone()));
-        Ok(Self { url, note, stop, keeper })
+        Ok(Self { url, login_url, note, stop, keeper })
     }
 
-    /// Where to connect.
+    /// Where to connect as the owner of everything, for maintenance.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where to connect as a login that owns nothing, once it is made.
+    pub(crate) fn login_url(&self) -> &str {
+        &self.login_url
     }
 
     /// What a person should know of how it runs, if anything is unusual.
@@ -157,7 +163,7 @@ async fn ready(
     child: &mut Child,
     stop: &CancellationToken,
 ) -> Result<Option<ExitStatus>, Error> {
-    let url = cluster.url();
+    let url = cluster.url(OWNER);
     let deadline = Instant::now() + READY;
     loop {
         if let Some(status) = child.try_wait().map_err(while_trying("waiting for postgres"))? {

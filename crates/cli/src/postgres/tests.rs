@@ -100,7 +100,7 @@ async fn a_server_that_outlived_its_supervisor_is_replaced() {
     let data = data_dir();
     let cluster = Cluster::prepare(data.path(), Uuid::from_u128(1)).await.unwrap();
     let mut orphan = cluster.server().unwrap().spawn().unwrap();
-    while PgConnection::connect(&cluster.url()).await.is_err() {
+    while PgConnection::connect(&cluster.url(super::cluster::OWNER)).await.is_err() {
         tokio::task::yield_now().await;
     }
     let first = server_pid(data.path()).unwrap();

@@ -93,6 +93,7 @@ async fn a_server_that_can_be_trusted_is_named(pool: PgPool) {
     let url = url_of(&pool).await;
     let shown = run(&["check", "--database-url", &url, "-o", "json"]).expect(0).json();
     assert_eq!(shown["server"]["durable"], true);
+    assert_eq!(shown["server"]["login_owns_log"], false, "there is no log yet");
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
