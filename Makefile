@@ -21,6 +21,7 @@ check: ## formatting, lints, layers, OpenAPI, and cargo-deny where it is install
 	@scripts/install.sh compiler
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo build -p cli --bin everstep
 	scripts/run-tests.sh -p tests layers openapi
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  echo cargo deny check bans licenses sources; cargo deny check bans licenses sources; \
