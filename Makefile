@@ -1,6 +1,6 @@
 # What people type. Each line's comment is its help.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check audit bench bench-log
+.PHONY: help demo dev test check audit bench bench-log torture
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,3 +37,9 @@ bench: ## how fast small workflows run here, on a private Postgres
 
 bench-log: ## how fast the log is, beside the same Postgres without it and beside other event stores (PEERS=no)
 	@scripts/bench-log.sh
+
+torture: ## kill, cut and freeze everything around the log, and hold its promises against it (MINUTES=15)
+	@scripts/install.sh compiler postgres
+	@cargo build --quiet --release -p torture
+	@target/release/torture run --minutes $(or $(MINUTES),15)
+	@target/release/torture bugs

@@ -40,6 +40,7 @@ const LAYERS: &[Layer] = &[
     ),
     ("testkit", &[], &["axum", "nix", "reqwest", "rustls", "tokio"]),
     ("bench", &["domain", "eventstore", "projections", "testkit"], &["rand", "sqlx", "tokio"]),
+    ("torture", &["domain", "eventstore"], &["nix", "rand", "sqlx", "tokio"]),
     ("tests", &[], &[]),
 ];
 

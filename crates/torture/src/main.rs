@@ -1,0 +1,145 @@
+//! Proves that the log keeps its promises while everything around it fails: clients append and read
+//! on a fixed schedule, a nemesis kills and cuts, and what each was told is held against the log that
+//! is there in the end, in the manner of Jepsen. See docs/reliability.md.
+
+mod bugs;
+mod check;
+mod client;
+mod cluster;
+mod history;
+mod nemesis;
+mod proxy;
+mod report;
+mod world;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::sleep;
+
+use crate::bugs::Bug;
+use crate::nemesis::Fault;
+use crate::report::{Report, Round};
+use crate::world::World;
+
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One process that appends and reads; started by the others.
+    Client(client::Args),
+    /// Rounds with every fault, each on a database of its own.
+    Run {
+        /// How long, in minutes; the last round is finished.
+        #[arg(long, default_value_t = 15.0)]
+        minutes: f64,
+        /// How long a round is, in seconds.
+        #[arg(long, default_value_t = 60)]
+        round: u64,
+        /// What the choices of the first round come from; counted up for each other one.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Plants each bug, which must be found.
+    Bugs {
+        /// Only this one.
+        #[arg(long)]
+        only: Option<String>,
+        /// How long to look for each, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// What the choices come from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let kept = match Args::parse().command {
+        Command::Client(args) => client::run(args).await.map(|()| true),
+        Command::Run { minutes, round, seed } => run(minutes, round, seed).await,
+        Command::Bugs { only, seconds, seed } => find(only.as_deref(), seconds, seed).await,
+    };
+    match kept {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("torture: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Rounds without bugs until the time is over; whether every promise was kept.
+async fn run(minutes: f64, length: u64, seed: u64) -> Result<bool> {
+    let (began, mut report) = (Instant::now(), Report::default());
+    for seed in seed.. {
+        let done = round(seed, bugs::NONE, &nemesis::ALL, Duration::from_secs(length)).await?;
+        println!("{done}");
+        report.add(done);
+        if began.elapsed().as_secs_f64() >= minutes * 60.0 {
+            break;
+        }
+    }
+    print!("{report}");
+    Ok(report.is_clean())
+}
+
+/// Looks for each planted bug; whether all were found by what should find them.
+async fn find(only: Option<&str>, seconds: u64, seed: u64) -> Result<bool> {
+    let mut all = true;
+    println!("| planted bug | found | after | by |\n|---|---|---:|---|");
+    for bug in bugs::ALL.into_iter().filter(|bug| only.is_none_or(|only| bug.name == only)) {
+        let (began, mut found) = (Instant::now(), vec![]);
+        // Short rounds: what is found at the end of one is found sooner.
+        for seed in seed.. {
+            let done = round(seed, bug, bug.faults, Duration::from_secs(6)).await?;
+            found = done.broken();
+            if bug.breaks.iter().all(|wanted| found.contains(wanted))
+                || began.elapsed() >= Duration::from_secs(seconds)
+            {
+                break;
+            }
+        }
+        let is_found = bug.breaks.iter().all(|wanted| found.contains(wanted));
+        all &= is_found;
+        let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let after = began.elapsed().as_secs();
+        let answer = if is_found { "yes" } else { "NO" };
+        println!("| {} | {answer} | {after} s | {} |", bug.name, names.join(", "));
+    }
+    Ok(all)
+}
+
+/// One round: load, faults one after another, healing, and the check.
+async fn round(seed: u64, bug: Bug, faults: &[Fault], length: Duration) -> Result<Round> {
+    let mut world = World::make(seed, bug).await?;
+    let mut random = StdRng::seed_from_u64(seed);
+    let (began, mut happened) = (Instant::now(), BTreeMap::<Fault, u32>::new());
+    let mut due: Vec<Fault> = vec![];
+    while began.elapsed() < length {
+        sleep(Duration::from_millis(random.random_range(300..1_500))).await;
+        if due.is_empty() {
+            due = faults.to_vec();
+        }
+        if !due.is_empty() {
+            let fault = due.swap_remove(random.random_range(0..due.len()));
+            fault.happen(&mut world, &mut random).await?;
+            *happened.entry(fault).or_default() += 1;
+        }
+    }
+    let (history, log, cuts) = world.end().await?;
+    let violations = check::check(&history, &log);
+    Ok(Round::of(seed, &history, log.len(), (happened, cuts), violations))
+}
