@@ -13,7 +13,7 @@ dev: ## start Everstep with a private Postgres (ARGS="--port 8080")
 	@cargo run --quiet --release -p cli --bin everstep -- dev $(ARGS)
 
 test: ## run all tests on a throw-away Postgres
-	@scripts/install.sh compiler postgres
+	@scripts/install.sh compiler postgres rabbitmq
 	@cargo build -p cli --bin everstep
 	@scripts/with-postgres.sh scripts/run-tests.sh
 

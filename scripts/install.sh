@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian-like machine; says nothing where nothing is missing.
 #
-#   scripts/install.sh compiler postgres node python
+#   scripts/install.sh compiler postgres rabbitmq node python
 #
 # Works as root or through sudo. Without either it names the packages and fails.
 set -euo pipefail
@@ -25,6 +25,8 @@ has_python() {
     2>/dev/null
 }
 
+has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || has rabbitmq-server; }
+
 has_openmp() { ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1'; }
 
 # Fills `packages` with what the wanted parts lack.
@@ -33,13 +35,14 @@ lacking() {
   case "$1" in
     compiler) has cc || packages+=(gcc libc6-dev) ;;
     postgres) has_postgres || packages+=(postgresql) ;;
+    rabbitmq) has_rabbitmq || packages+=(rabbitmq-server) ;;
     node) has npm || packages+=(nodejs npm ca-certificates) ;;
     python)
       has_python || packages+=(python3 python3-venv ca-certificates)
       has_openmp || packages+=(libgomp1)
       ;;
     *)
-      say "install.sh: unknown part '$1'; known: compiler postgres node python"
+      say "install.sh: unknown part '$1'; known: compiler postgres rabbitmq node python"
       exit 2
       ;;
   esac
@@ -69,6 +72,29 @@ without_own_cluster() {
   echo 'create_main_cluster = false' | as_root tee "$own_cluster" >/dev/null
 }
 
+# Debian's package starts a broker of its own, at once and on every boot, and Erlang's a daemon on port
+# 4369. Nobody asked for those either.
+policy=/usr/sbin/policy-rc.d
+own_policy=
+without_own_broker() {
+  [ ! -e "$policy" ] || return 0
+  own_policy=$policy
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+}
+not_on_boot() {
+  local service
+  for service in rabbitmq-server epmd; do
+    as_root update-rc.d "$service" disable >/dev/null 2>&1 || true
+  done
+}
+
+clean_up() {
+  rm -f "$log"
+  [ ! -e "$own_cluster" ] || as_root rm -f "$own_cluster"
+  [ -z "$own_policy" ] || as_root rm -f "$own_policy"
+}
+
 for part in "$@"; do lacking "$part"; done
 [ ${#packages[@]} -gt 0 ] || exit 0
 
@@ -81,8 +107,9 @@ fi
 
 say "Installing ${packages[*]} ..."
 log=$(mktemp)
-trap 'rm -f "$log"; [ ! -e "$own_cluster" ] || as_root rm -f "$own_cluster"' EXIT
+trap clean_up EXIT
 case " ${packages[*]} " in *' postgresql '*) without_own_cluster ;; esac
+case " ${packages[*]} " in *' rabbitmq-server '*) without_own_broker ;; esac
 
 # A fresh machine has no package lists, an old one has stale lists; then, and only then, fetch them.
 if ! install_packages "${packages[@]}"; then
@@ -90,3 +117,4 @@ if ! install_packages "${packages[@]}"; then
   as_root apt-get update -qq >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
   install_packages "${packages[@]}" || { cat "$log" >&2; exit 1; }
 fi
+case " ${packages[*]} " in *' rabbitmq-server '*) not_on_boot ;; esac

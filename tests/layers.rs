@@ -18,6 +18,7 @@ const LAYERS: &[Layer] = &[
         &[
             "hickory-resolver",
             "hyper",
+            "lapin",
             "lettre",
             "rand",
             "reqwest",

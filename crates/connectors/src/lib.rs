@@ -1,5 +1,7 @@
-//! The outside world, behind few ports: outbound HTTP, language models, e-mail, and the vault.
+//! The outside world, behind few ports: outbound HTTP, language models, e-mail, brokers, and the
+//! vault.
 
+pub mod amqp;
 pub mod channels;
 pub mod egress;
 pub mod integrations;
