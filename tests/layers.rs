@@ -39,7 +39,7 @@ const LAYERS: &[Layer] = &[
         &["api", "connectors", "domain", "eventstore", "projections", "workers"],
         &["axum", "nix", "rand", "reqwest", "rustls", "sqlx", "tokio"],
     ),
-    ("testkit", &[], &["axum", "nix", "reqwest", "rustls", "tokio"]),
+    ("testkit", &[], &["axum", "lapin", "nix", "reqwest", "rustls", "tokio"]),
     ("bench", &["domain", "eventstore", "projections", "testkit"], &["rand", "sqlx", "tokio"]),
     ("torture", &["domain", "eventstore"], &["nix", "rand", "sqlx", "tokio"]),
     ("tests", &[], &[]),

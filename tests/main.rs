@@ -16,6 +16,7 @@ mod journey_executions;
 mod journey_integrations;
 mod journey_logins;
 mod journey_notifications;
+mod journey_replay;
 mod journey_subjects;
 mod journey_subscriptions;
 mod journey_webhooks;

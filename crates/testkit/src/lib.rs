@@ -2,8 +2,9 @@
 //! binary as a child process.
 //!
 //! Nothing here pretends to be a part of Everstep. What stands in is the world around it: a mail
-//! server ([`smtp`]), GitHub's HTTP API ([`github`]), a model provider ([`openai`]). Each listens
-//! on loopback, on a port of its own, until it is dropped, and remembers what it was told.
+//! server ([`smtp`]), GitHub's HTTP API ([`github`]), a model provider ([`openai`]), a message broker
+//! ([`rabbitmq`], the real one). Each listens on loopback, on a port of its own, until it is dropped,
+//! and remembers what it was told.
 
 pub mod api;
 pub mod everstep;
@@ -12,5 +13,6 @@ pub mod github;
 pub mod http;
 pub mod openai;
 pub mod processes;
+pub mod rabbitmq;
 pub mod smtp;
 pub mod webhook;

@@ -1,8 +1,8 @@
 //! The command line.
 
 mod audit;
+mod replay;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,6 +14,7 @@ use secrecy::SecretString;
 pub(crate) use audit::{
     Audit, Checkpoint, Cosign, Event, Export, ExportFormat, Only, Proof, Verify,
 };
+pub(crate) use replay::{Emit, Replay, To};
 
 /// Runs AI workflows on one verifiable log.
 #[derive(Debug, Parser)]
@@ -79,7 +80,7 @@ pub(crate) enum Command {
     /// Read models: how far they have come
     #[command(subcommand)]
     Projection(Projection),
-    /// Rebuild read models from the log
+    /// Rebuild read models from the log, or write it out again for others
     Replay(Replay),
     /// The log as an audit trail
     #[command(subcommand)]
@@ -261,32 +262,6 @@ impl Projection {
             Self::List { database, .. } | Self::Retry { database, .. } => database,
         }
     }
-}
-
-/// Rebuilds read models.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").multiple(false))]
-pub(crate) struct Replay {
-    /// Rebuild beside the live ones and compare; change nothing
-    #[arg(long, group = "what")]
-    pub(crate) verify: bool,
-    /// Put the tables that the last rebuild replaced in place again
-    #[arg(long, group = "what")]
-    pub(crate) rollback: bool,
-    /// Make read models as they were then, in the schema `as_of`: a position, or a time (RFC 3339)
-    #[arg(long, group = "what", value_name = "POSITION|TIME")]
-    pub(crate) until: Option<Place>,
-    /// Remove what is kept for --rollback, what --until made, and a rebuild that did not end
-    #[arg(long, group = "what", conflicts_with_all = ["projection", "rate"])]
-    pub(crate) discard: bool,
-    /// Only this one; may be given more than once
-    #[arg(long, value_name = "NAME")]
-    pub(crate) projection: Vec<String>,
-    /// At most so many events a second
-    #[arg(long, value_name = "EVENTS")]
-    pub(crate) rate: Option<NonZeroU32>,
-    #[command(flatten)]
-    pub(crate) database: Database,
 }
 
 /// A place in the log.

@@ -1,20 +1,19 @@
-//! `replay`: makes read models anew from the log, or proves that they are what it says.
+//! Makes read models anew from the log, or proves that they are what it says.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use eventstore::{EventStore, Position, position_at};
-use indicatif::{ProgressBar, ProgressStyle};
+use eventstore::{EventStore, Position};
 use projections::{Checked, Course, Error, Progress, Report};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use super::Context;
-use crate::args::{Place, Replay};
+use super::super::Context;
+use super::{bar, position};
+use crate::args::Replay;
 use crate::failure::{Failure, count};
 use crate::output::table;
 use crate::platform;
@@ -23,7 +22,7 @@ use crate::platform;
 const CONNECTIONS: u32 = 4;
 
 /// Rebuilds all read models or some, compares them with a replay of the log, or goes back.
-pub(crate) async fn replay(context: &Context, what: &Replay) -> Result<(), Failure> {
+pub(super) async fn replay(context: &Context, what: &Replay) -> Result<(), Failure> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
     let pool =
         pool.connect(&context.database_url()?).await.context("connecting to the database")?;
@@ -76,17 +75,6 @@ async fn run(
         projections::rebuild(pool, log, names, course).await.map(Done::Rebuilt)
     };
     done.map_err(failure)
-}
-
-async fn position(log: &dyn EventStore, until: Place) -> Result<Position, Failure> {
-    let head = log.head().await.context("reading the log")?;
-    match until {
-        Place::Position(position) if position > head => {
-            Err(Failure::Usage(format!("the log ends at position {head}")))
-        }
-        Place::Position(position) => Ok(position),
-        Place::Time(time) => Ok(position_at(log, time).await.context("reading the log")?),
-    }
 }
 
 /// What tells this build from every other: the digest of the program.
@@ -165,16 +153,4 @@ fn judge(context: &Context, report: &Report) -> Result<(), Failure> {
         "{models} not what the log says; the first such row of each:{}",
         different.concat()
     )))
-}
-
-fn bar(context: &Context) -> ProgressBar {
-    if !context.output.is_for_people() || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    let style = "{bar:40} {pos}/{len} events, {per_sec}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
-    }
-    bar
 }
