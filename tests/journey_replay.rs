@@ -100,8 +100,7 @@ async fn a_file_is_gone_on_with_after_a_kill_and_nothing_is_there_twice_or_missi
     let path = dir.path().join("events.ndjson");
     let file = path.to_str().expect("a path");
     let until = head.to_string();
-    let slow =
-        ["replay", "--to", "ndjson", "--file", file, "--until", &until, "--rate", "20"];
+    let slow = ["replay", "--to", "ndjson", "--file", file, "--until", &until, "--rate", "20"];
     let mut child = spawn(world.server.setup().command(&slow));
     eventually("some lines", async || (text(&path).lines().count() >= 5).then_some(())).await;
     let busy = world.run(&slow).await;

@@ -118,9 +118,8 @@ impl Broker {
         // A passive declaration asks, and its kind means nothing.
         let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         let nothing = FieldTable::default();
-        let found = channel
-            .exchange_declare(name.clone(), ExchangeKind::Topic, options, nothing)
-            .await;
+        let found =
+            channel.exchange_declare(name.clone(), ExchangeKind::Topic, options, nothing).await;
         found.map_err(|error| match error.kind() {
             ErrorKind::ProtocolError(told)
                 if *told.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) =>
@@ -175,13 +174,8 @@ impl Exchange {
         // Mandatory: what no queue takes comes back, so that it can be told.
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let key = short("routing key", &message.routing_key)?;
-        let sent = self.channel.basic_publish(
-            self.name.clone(),
-            key,
-            options,
-            &message.body,
-            properties,
-        );
+        let sent =
+            self.channel.basic_publish(self.name.clone(), key, options, &message.body, properties);
         let sent = timeout(PATIENCE, sent).await.map_err(|_| Error::Silent)?;
         Ok(Pending(sent?))
     }

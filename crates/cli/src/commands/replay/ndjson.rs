@@ -75,7 +75,8 @@ async fn to_file(context: &Context, what: &Replay, path: &Path) -> Result<(), Fa
     out.get_ref().sync_all().with_context(|| format!("writing {shown}"))?;
     emission.finish();
     let (last, position) = (wanted.last, wanted.last.max(reached));
-    let result = json!({"file": path, "events": written, "position": position, "result": "emitted"});
+    let result =
+        json!({"file": path, "events": written, "position": position, "result": "emitted"});
     context.output.show(&result, || {
         format!("{} added to {shown}, up to position {last}", count(written, "event"))
     })
