@@ -82,8 +82,8 @@ pub enum Error {
     /// There is no such exchange.
     #[error("{broker} has no exchange '{name}'")]
     NoExchange {
-        /// Where it was looked for.
-        broker: Broker,
+        /// Where it was looked for, without name and password.
+        broker: String,
         /// Its name.
         name: String,
     },
@@ -120,13 +120,14 @@ impl Broker {
         let nothing = FieldTable::default();
         let found =
             channel.exchange_declare(name.clone(), ExchangeKind::Topic, options, nothing).await;
-        found.map_err(|error| match error.kind() {
-            ErrorKind::ProtocolError(told)
-                if *told.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) =>
+        found.map_err(|error| {
+            let soft = AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND);
+            if let ErrorKind::ProtocolError(told) = error.kind()
+                && *told.kind() == soft
             {
-                Error::NoExchange { broker: self.clone(), name: name.to_string() }
+                return Error::NoExchange { broker: self.to_string(), name: name.to_string() };
             }
-            _ => Error::Failed(error),
+            Error::Failed(error)
         })?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Exchange { connection, channel, name })

@@ -184,8 +184,8 @@ fn unlike(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
 
 /// Names the file, but for a reader that left.
 fn at_file(failure: Failure, path: &Path) -> Failure {
-    match failure {
-        Failure::Other(error) => Failure::Other(error.context(path.display().to_string())),
-        other => other,
+    if let Failure::Other(error) = failure {
+        return Failure::Other(error.context(path.display().to_string()));
     }
+    failure
 }
