@@ -42,6 +42,16 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
+impl Received {
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let value = self.properties.headers().as_ref()?.inner().get(name)?;
+        let text = || value.as_long_string().map(ToString::to_string);
+        text().or_else(|| value.as_bool().map(|flag| flag.to_string()))
+    }
+}
+
 impl Broker {
     /// The password of its user, which is to be seen nowhere.
     pub const PASSWORD: &str = "rabbits-eat-hunter2";
