@@ -13,7 +13,7 @@ dev: ## start Everstep with a private Postgres (ARGS="--port 8080")
 	@cargo run --quiet --release -p cli --bin everstep -- dev $(ARGS)
 
 test: ## run all tests on a throw-away Postgres
-	@scripts/install.sh compiler postgres rabbitmq
+	@scripts/install.sh compiler postgres rabbitmq disks
 	@cargo build -p cli --bin everstep
 	@scripts/with-postgres.sh scripts/run-tests.sh
 
@@ -38,8 +38,9 @@ bench: ## how fast small workflows run here, on a private Postgres
 bench-log: ## how fast the log is, beside the same Postgres without it and beside other event stores (PEERS=no)
 	@scripts/bench-log.sh
 
-torture: ## kill, cut and freeze everything around the log, and hold its promises against it (MINUTES=15)
-	@scripts/install.sh compiler postgres
-	@cargo build --quiet --release -p torture
-	@target/release/torture run --minutes $(or $(MINUTES),15)
+torture: ## kill, cut and freeze everything around the log, and hold its promises against it (15 minutes, or MINUTES for each of two halves)
+	@scripts/install.sh compiler postgres disks
+	@cargo build --quiet --release -p torture -p cli
+	@target/release/torture run --minutes $(or $(MINUTES),9)
+	@target/release/torture platform --minutes $(or $(MINUTES),6)
 	@target/release/torture bugs

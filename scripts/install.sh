@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian-like machine; says nothing where nothing is missing.
 #
-#   scripts/install.sh compiler postgres rabbitmq node python
+#   scripts/install.sh compiler postgres rabbitmq disks node python
 #
 # Works as root or through sudo. Without either it names the packages and fails.
 set -euo pipefail
@@ -27,6 +27,8 @@ has_python() {
 
 has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || has rabbitmq-server; }
 
+has_disks() { has mkfs.xfs && has mkfs.ext4; }
+
 has_openmp() { ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1'; }
 
 # Fills `packages` with what the wanted parts lack.
@@ -36,13 +38,14 @@ lacking() {
     compiler) has cc || packages+=(gcc libc6-dev) ;;
     postgres) has_postgres || packages+=(postgresql) ;;
     rabbitmq) has_rabbitmq || packages+=(rabbitmq-server) ;;
+    disks) has_disks || packages+=(xfsprogs e2fsprogs mount) ;;
     node) has npm || packages+=(nodejs npm ca-certificates) ;;
     python)
       has_python || packages+=(python3 python3-venv ca-certificates)
       has_openmp || packages+=(libgomp1)
       ;;
     *)
-      say "install.sh: unknown part '$1'; known: compiler postgres rabbitmq node python"
+      say "install.sh: unknown part '$1'; known: compiler postgres rabbitmq disks node python"
       exit 2
       ;;
   esac

@@ -41,7 +41,7 @@ const LAYERS: &[Layer] = &[
     ),
     ("testkit", &[], &["axum", "lapin", "nix", "reqwest", "rustls", "tokio"]),
     ("bench", &["domain", "eventstore", "projections", "testkit"], &["rand", "sqlx", "tokio"]),
-    ("torture", &["domain", "eventstore"], &["nix", "rand", "sqlx", "tokio"]),
+    ("torture", &["domain", "eventstore", "testkit"], &["nix", "rand", "reqwest", "sqlx", "tokio"]),
     ("tests", &[], &[]),
 ];
 

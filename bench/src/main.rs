@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
     let readable = Permissions::from_mode(0o755);
     let mut builder = tempfile::Builder::new();
     let files = builder.prefix("everstep-bench.").permissions(readable).tempdir()?;
-    let server = Setup::new(files.path().join("data"))?.start().await?;
+    let mut server = Setup::new(files.path().join("data"))?.start().await?;
     let client = server.client();
     let workflow = client.post_document("/workflows", DOCUMENT).await?.expect(201)?.body;
     let id = workflow["id"].as_str().context("no id")?;

@@ -61,7 +61,7 @@ impl History {
     pub(crate) async fn record(url: &str, files: &Path) -> Result<Self> {
         let setup = Setup::new(files.join("data"))?.database(url);
         let setup = setup.env("EVERSTEP_MASTER_KEY", &hex::encode(MASTER));
-        let server = setup.start().await?;
+        let mut server = setup.start().await?;
         let ran = run(&server.client()).await;
         server.stop().await?;
         ran?;

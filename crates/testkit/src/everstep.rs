@@ -206,7 +206,7 @@ impl Server {
     }
 
     /// Asks it to stop (SIGTERM) and waits until it has; how long that took.
-    pub async fn stop(mut self) -> Result<Duration> {
+    pub async fn stop(&mut self) -> Result<Duration> {
         let asked = Instant::now();
         signal(self.pid(), Signal::SIGTERM);
         loop {

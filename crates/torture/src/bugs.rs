@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::check::Invariant;
 use crate::cluster::Cluster;
-use crate::nemesis::Fault;
+use crate::nemesis::{Fault, OF_DISKS};
 
 /// How a tail reader asks for what is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -91,7 +91,7 @@ pub(crate) const NONE: Bug = Bug {
 };
 
 /// All of them.
-pub(crate) const ALL: [Bug; 5] = [
+pub(crate) const ALL: [Bug; 6] = [
     Bug {
         name: "ack before commit",
         answers_first: true,
@@ -126,11 +126,25 @@ pub(crate) const ALL: [Bug; 5] = [
         breaks: &[Invariant::I1],
         ..NONE
     },
+    Bug {
+        name: "fsync off",
+        settings: &["fsync=off"],
+        faults: &[Fault::CutPower],
+        breaks: &[Invariant::I1],
+        ..NONE
+    },
 ];
 
 const LOCK: &str =
     "SELECT l.position INTO STRICT head FROM es.log l WHERE l.log_id = p_log FOR UPDATE;";
 const HEAD: &str = "UPDATE es.log SET position = head +";
+
+impl Bug {
+    /// Whether it is to be looked for on a disk of its own.
+    pub(crate) fn needs_disk(&self) -> bool {
+        self.faults.iter().any(|fault| OF_DISKS.contains(fault))
+    }
+}
 
 impl Spoil {
     /// Plants it in a migrated database.

@@ -109,6 +109,14 @@ impl Cluster {
         self.data.with_extension("log")
     }
 
+    /// Whether the server has given up.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(match &mut self.server {
+            None => true,
+            Some(server) => server.try_wait()?.is_some(),
+        })
+    }
+
     /// Asks the server to stop (SIGINT: fast, SIGQUIT: at once) and waits until it has.
     pub(crate) async fn stop(&mut self, how: Signal) -> Result<()> {
         let Some(mut server) = self.server.take() else { return Ok(()) };

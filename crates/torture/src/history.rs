@@ -113,13 +113,24 @@ pub(crate) enum Outcome {
     Info,
 }
 
-/// What one incarnation of a reader was given, in order: where it stood, and the page it got.
+/// What one incarnation of a reader was given, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
     /// Whose it is.
     pub(crate) name: String,
     /// Its pages.
-    pub(crate) pages: Vec<(i64, Vec<(i64, Uuid)>)>,
+    pub(crate) pages: Vec<Page>,
+}
+
+/// What a reader was given at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    /// When it had it.
+    pub(crate) at: Moment,
+    /// Where it stood.
+    pub(crate) after: i64,
+    /// Positions and ids.
+    pub(crate) events: Vec<(i64, Uuid)>,
 }
 
 /// Everything that was asked and seen in a run.
@@ -148,6 +159,19 @@ impl History {
         Ok(history)
     }
 
+    /// As it was at a moment: answers that came later had not been given.
+    pub(crate) fn before(mut self, moment: Moment) -> Self {
+        for op in &mut self.ops {
+            if matches!(op.outcome, Outcome::Ok { answered, .. } if answered >= moment) {
+                op.outcome = Outcome::Info;
+            }
+        }
+        for tail in &mut self.tails {
+            tail.pages.retain(|page| page.at < moment);
+        }
+        self
+    }
+
     /// Adds what one process wrote. A last line without an end is one that it was killed over.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<()> {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -161,8 +185,8 @@ impl History {
                     self.ops.push(Op { invoked: at, intent, outcome: Outcome::Info });
                     continue;
                 }
-                Record::Saw { after, events, .. } => {
-                    tail.pages.push((after, events));
+                Record::Saw { at, after, events } => {
+                    tail.pages.push(Page { at, after, events });
                     continue;
                 }
                 Record::Ok { at, op, position, versions } => {
@@ -199,6 +223,21 @@ mod tests {
         let outcomes: Vec<_> = history.ops.into_iter().map(|op| op.outcome).collect();
         let ok = Outcome::Ok { answered: 3, position: Some(7), versions: vec![] };
         assert_eq!(outcomes, [ok, Outcome::Info]);
+    }
+
+    #[test]
+    fn answers_and_pages_after_a_moment_had_not_been_given_at_it() {
+        let ok = |answered| Outcome::Ok { answered, position: None, versions: vec![] };
+        let op = |answered| {
+            let intent = Intent { parts: vec![], key: None };
+            Op { invoked: 1, intent, outcome: ok(answered) }
+        };
+        let page = |at| Page { at, after: 0, events: vec![] };
+        let tails = vec![Tail { name: "one".to_owned(), pages: vec![page(4), page(5)] }];
+        let history = History { ops: vec![op(4), op(5)], tails }.before(5);
+        let outcomes: Vec<_> = history.ops.iter().map(|op| op.outcome.clone()).collect();
+        assert_eq!(outcomes, [ok(4), Outcome::Info]);
+        assert_eq!(history.tails[0].pages.len(), 1);
     }
 
     #[test]

@@ -6,8 +6,10 @@ mod bugs;
 mod check;
 mod client;
 mod cluster;
+mod disk;
 mod history;
 mod nemesis;
+mod platform;
 mod proxy;
 mod report;
 mod world;
@@ -22,7 +24,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 
-use crate::bugs::Bug;
+use crate::check::Invariant;
+use crate::disk::Disk;
 use crate::nemesis::Fault;
 use crate::report::{Report, Round};
 use crate::world::World;
@@ -50,6 +53,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Rounds with the whole platform.
+    Platform {
+        /// How long, in minutes; the last round is finished.
+        #[arg(long, default_value_t = 5.0)]
+        minutes: f64,
+        /// How long a round is, in seconds.
+        #[arg(long, default_value_t = 40)]
+        round: u64,
+        /// What the choices of the first round come from; counted up for each other one.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Plants each bug, which must be found.
     Bugs {
         /// Only this one.
@@ -69,6 +84,7 @@ async fn main() -> ExitCode {
     let kept = match Args::parse().command {
         Command::Client(args) => client::run(args).await.map(|()| true),
         Command::Run { minutes, round, seed } => run(minutes, round, seed).await,
+        Command::Platform { minutes, round, seed } => platform::run(minutes, round, seed).await,
         Command::Bugs { only, seconds, seed } => find(only.as_deref(), seconds, seed).await,
     };
     match kept {
@@ -83,9 +99,16 @@ async fn main() -> ExitCode {
 
 /// Rounds without bugs until the time is over; whether every promise was kept.
 async fn run(minutes: f64, length: u64, seed: u64) -> Result<bool> {
+    let has_disks = has_disks();
+    let mut faults = nemesis::ALL.to_vec();
+    if has_disks {
+        faults.extend(nemesis::OF_DISKS);
+    }
     let (began, mut report) = (Instant::now(), Report::default());
     for seed in seed.. {
-        let done = round(seed, bugs::NONE, &nemesis::ALL, Duration::from_secs(length)).await?;
+        let disk = if has_disks { Some(Disk::make()?) } else { None };
+        let world = World::make(seed, bugs::NONE, disk).await?;
+        let done = round(world, seed, &faults, Duration::from_secs(length)).await?;
         println!("{done}");
         report.add(done);
         if began.elapsed().as_secs_f64() >= minutes * 60.0 {
@@ -96,15 +119,30 @@ async fn run(minutes: f64, length: u64, seed: u64) -> Result<bool> {
     Ok(report.is_clean())
 }
 
+/// Whether power can be cut here. If not, that is told.
+fn has_disks() -> bool {
+    let lacking = disk::lacking();
+    if let Some(lacking) = &lacking {
+        eprintln!("SKIPPED, NOT TESTED: power cuts and full disks, which need {lacking}");
+    }
+    lacking.is_none()
+}
+
 /// Looks for each planted bug; whether all were found by what should find them.
 async fn find(only: Option<&str>, seconds: u64, seed: u64) -> Result<bool> {
-    let mut all = true;
+    let (mut all, has_disks) = (true, has_disks());
     println!("| planted bug | found | after | by |\n|---|---|---:|---|");
     for bug in bugs::ALL.into_iter().filter(|bug| only.is_none_or(|only| bug.name == only)) {
+        if bug.needs_disk() && !has_disks {
+            println!("| {} | skipped | | |", bug.name);
+            continue;
+        }
         let (began, mut found) = (Instant::now(), vec![]);
         // Short rounds: what is found at the end of one is found sooner.
         for seed in seed.. {
-            let done = round(seed, bug, bug.faults, Duration::from_secs(6)).await?;
+            let disk = if bug.needs_disk() { Some(Disk::make()?) } else { None };
+            let world = World::make(seed, bug, disk).await?;
+            let done = round(world, seed, bug.faults, Duration::from_secs(6)).await?;
             found = done.broken();
             if bug.breaks.iter().all(|wanted| found.contains(wanted))
                 || began.elapsed() >= Duration::from_secs(seconds)
@@ -112,19 +150,27 @@ async fn find(only: Option<&str>, seconds: u64, seed: u64) -> Result<bool> {
                 break;
             }
         }
-        let is_found = bug.breaks.iter().all(|wanted| found.contains(wanted));
-        all &= is_found;
-        let names: Vec<String> = found.iter().map(ToString::to_string).collect();
-        let after = began.elapsed().as_secs();
-        let answer = if is_found { "yes" } else { "NO" };
-        println!("| {} | {answer} | {after} s | {} |", bug.name, names.join(", "));
+        all &= tell(bug.name, bug.breaks, &found, began);
+    }
+    for bug in platform::BUGS.iter().filter(|bug| only.is_none_or(|only| bug.name == only)) {
+        let began = Instant::now();
+        let found = platform::round(seed, Some(bug), Duration::from_secs(6)).await?.broken();
+        all &= tell(bug.name, &[bug.breaks], &found, began);
     }
     Ok(all)
 }
 
+/// Shows what was found of a bug; whether that is what should be.
+fn tell(name: &str, wanted: &[Invariant], found: &[Invariant], began: Instant) -> bool {
+    let is_found = wanted.iter().all(|wanted| found.contains(wanted));
+    let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let (answer, after) = (if is_found { "yes" } else { "NO" }, began.elapsed().as_secs());
+    println!("| {name} | {answer} | {after} s | {} |", names.join(", "));
+    is_found
+}
+
 /// One round: load, faults one after another, healing, and the check.
-async fn round(seed: u64, bug: Bug, faults: &[Fault], length: Duration) -> Result<Round> {
-    let mut world = World::make(seed, bug).await?;
+async fn round(mut world: World, seed: u64, faults: &[Fault], length: Duration) -> Result<Round> {
     let mut random = StdRng::seed_from_u64(seed);
     let (began, mut happened) = (Instant::now(), BTreeMap::<Fault, u32>::new());
     let mut due: Vec<Fault> = vec![];
@@ -139,7 +185,7 @@ async fn round(seed: u64, bug: Bug, faults: &[Fault], length: Duration) -> Resul
             *happened.entry(fault).or_default() += 1;
         }
     }
-    let (history, log, cuts) = world.end().await?;
-    let violations = check::check(&history, &log);
+    let (history, log, cuts, mut violations) = world.end().await?;
+    violations.extend(check::check(&history, &log));
     Ok(Round::of(seed, &history, log.len(), (happened, cuts), violations))
 }

@@ -24,12 +24,16 @@ pub(crate) enum Fault {
     KillBackend,
     /// F4: Postgres is stopped, fast or at once, and is away for a moment.
     RestartPostgres,
+    /// F5: the power is cut: a copy of what had reached the disk is started and checked.
+    CutPower,
     /// F8, F10: connections break when an append is committed, before the client hears of it.
     CutAfterCommit,
     /// F10: connections break before an append is committed.
     CutBeforeCommit,
     /// F11: nothing gets through, or no answers do, or connections are reset.
     BreakNetwork,
+    /// F13: no space is left on the disk.
+    FillDisk,
     /// F15: somebody takes all connections.
     TakeConnections,
     /// F18: a process stands still, and goes on as if nothing had been.
@@ -38,7 +42,10 @@ pub(crate) enum Fault {
     LeaveTransaction,
 }
 
-/// All of them.
+/// Those that need a disk of their own.
+pub(crate) const OF_DISKS: [Fault; 2] = [Fault::CutPower, Fault::FillDisk];
+
+/// All others.
 pub(crate) const ALL: [Fault; 10] = [
     Fault::KillClient,
     Fault::KillPostgres,
@@ -59,9 +66,11 @@ impl Fault {
             Self::KillClient => "F1",
             Self::KillPostgres | Self::KillBackend => "F3",
             Self::RestartPostgres => "F4",
+            Self::CutPower => "F5",
             Self::CutAfterCommit => "F8, F10",
             Self::CutBeforeCommit => "F10",
             Self::BreakNetwork => "F11",
+            Self::FillDisk => "F13",
             Self::TakeConnections => "F15",
             Self::FreezeClient => "F18",
             Self::LeaveTransaction => "F20",
@@ -82,6 +91,10 @@ impl Fault {
                 world.cluster.stop(how).await?;
                 sleep(Duration::from_millis(random.random_range(0..2_000))).await;
                 world.cluster.restart().await
+            }
+            Self::CutPower => world.cut_power().await,
+            Self::FillDisk => {
+                world.fill_disk(Duration::from_millis(random.random_range(500..3_000))).await
             }
             Self::CutAfterCommit => cut(world, Mode::CutAfter, random).await,
             Self::CutBeforeCommit => cut(world, Mode::CutBefore, random).await,

@@ -8,7 +8,7 @@ use crate::history::{History, Outcome};
 use crate::nemesis::Fault;
 
 /// How many violations of a round are told in full.
-const TOLD: usize = 5;
+pub(crate) const TOLD: usize = 5;
 
 /// What one round came to.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Round {
             }
         }
         let pages = history.tails.iter().flat_map(|tail| &tail.pages);
-        let read = pages.map(|(_, events)| events.len()).sum();
+        let read = pages.map(|page| page.events.len()).sum();
         Self { seed, ok, fail, unknown, read, events, faults, cuts, violations }
     }
 
@@ -97,19 +97,30 @@ impl fmt::Display for Report {
             total(|round| round.unknown),
             total(|round| round.events),
         )?;
-        writeln!(out, "| fault | injected |\n|---|---:|")?;
-        let mut faults = BTreeMap::<Fault, u32>::new();
-        for (fault, count) in self.0.iter().flat_map(|round| &round.faults) {
-            *faults.entry(*fault).or_default() += count;
-        }
-        for (fault, count) in faults {
-            writeln!(out, "| {} {fault:?} | {count} |", fault.number())?;
-        }
-        writeln!(out, "\n| invariant | broken | of rounds |\n|---|---:|---:|")?;
-        for invariant in check::ALL {
-            let broken = self.0.iter().filter(|round| round.broken().contains(&invariant)).count();
-            writeln!(out, "| {invariant} | {broken} | {} |", self.0.len())?;
-        }
-        Ok(())
+        let faults = self.0.iter().flat_map(|round| &round.faults);
+        let faults = faults.map(|(fault, count)| (format!("{} {fault:?}", fault.number()), *count));
+        let broken: Vec<_> = self.0.iter().map(Round::broken).collect();
+        out.write_str(&tables(faults, &check::OF_LOGS, &broken))
     }
+}
+
+/// Which faults happened how often, and in how many rounds which promises were broken.
+pub(crate) fn tables(
+    happened: impl Iterator<Item = (String, u32)>,
+    invariants: &[Invariant],
+    broken: &[Vec<Invariant>],
+) -> String {
+    let mut faults = BTreeMap::<String, u32>::new();
+    for (fault, count) in happened {
+        *faults.entry(fault).or_default() += count;
+    }
+    let rounds = broken.len();
+    let mut lines = vec!["| fault | injected |".to_owned(), "|---|---:|".to_owned()];
+    lines.extend(faults.iter().map(|(fault, count)| format!("| {fault} | {count} |")));
+    lines.extend(["", "| invariant | broken | of rounds |", "|---|---:|---:|"].map(str::to_owned));
+    lines.extend(invariants.iter().map(|invariant| {
+        let broken = broken.iter().filter(|round| round.contains(invariant)).count();
+        format!("| {invariant} | {broken} | {rounds} |")
+    }));
+    lines.join("\n") + "\n"
 }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -13,10 +14,11 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::bugs::{Bug, Reading};
-use crate::check::Event;
+use crate::check::{self, Event, Invariant, Violation};
 use crate::client;
 use crate::cluster::Cluster;
-use crate::history::History;
+use crate::disk::Disk;
+use crate::history::{self, History};
 use crate::proxy::{Mode, Proxy};
 
 /// How many processes append and read.
@@ -34,14 +36,19 @@ pub(crate) struct World {
     seed: u64,
     bug: Bug,
     histories: PathBuf,
+    /// What power cuts and a full disk have shown so far.
+    found: Vec<Violation>,
+    // Goes after the server that uses it.
+    disk: Option<Disk>,
     _home: TempDir,
 }
 
 impl World {
-    /// Makes everything, with a bug planted.
-    pub(crate) async fn make(seed: u64, bug: Bug) -> Result<Self> {
+    /// Makes everything, with a bug planted; the database on a disk of its own, if there is one.
+    pub(crate) async fn make(seed: u64, bug: Bug, disk: Option<Disk>) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        let (postgres, histories) = (home.path().join("pg"), home.path().join("histories"));
+        let histories = home.path().join("histories");
+        let postgres = disk.as_ref().map_or(home.path(), Disk::root).join("pg");
         std::fs::create_dir(&postgres)?;
         std::fs::create_dir(&histories)?;
         open(home.path())?;
@@ -49,10 +56,23 @@ impl World {
         let url = Cluster::url(cluster.port());
         eventstore::migrate(&url).await.context("migrating")?;
         bug.spoil.plant(&cluster).await.context("planting a bug")?;
+        if let Some(disk) = &disk {
+            // Making a cluster does not make it last.
+            disk.sync()?;
+        }
         let proxy = Proxy::start(cluster.port()).await?;
-        let clients = vec![];
-        let mut world =
-            Self { cluster, proxy, clients, started: 0, seed, bug, histories, _home: home };
+        let mut world = Self {
+            cluster,
+            proxy,
+            clients: vec![],
+            started: 0,
+            seed,
+            bug,
+            histories,
+            found: vec![],
+            disk,
+            _home: home,
+        };
         for _ in 0..CLIENTS {
             let client = world.start_client()?;
             world.clients.push(client);
@@ -100,8 +120,50 @@ impl World {
         client.spawn().context("starting a client")
     }
 
-    /// Heals everything, lets clients end, and gives what they saw and what is there.
-    pub(crate) async fn end(mut self) -> Result<(History, Vec<Event>, u64)> {
+    /// Cuts the power, though only in a copy: what is left of the disk must be a log that keeps
+    /// every promise made until then.
+    pub(crate) async fn cut_power(&mut self) -> Result<()> {
+        let disk = self.disk.as_ref().context("there is no disk to cut off")?;
+        let moment = history::now();
+        let image = disk.cut()?;
+        let data = image.root().join("pg").join("data");
+        // The process that wrote it lives, which after a power cut it would not.
+        std::fs::remove_file(data.join("postmaster.pid"))?;
+        let left = match Cluster::start(&data, self.bug.settings).await {
+            Ok(mut server) => {
+                let left = log(&server).await;
+                server.stop(Signal::SIGQUIT).await?;
+                left
+            }
+            Err(error) => Err(error),
+        };
+        let history = History::read(&self.histories)?.before(moment);
+        let found = match left {
+            Ok(left) => check::check(&history, &left),
+            Err(error) => vec![Violation { invariant: Invariant::I1, what: format!("{error:#}") }],
+        };
+        let told = |found: Violation| {
+            let what = format!("after a power cut: {}", found.what);
+            Violation { what, ..found }
+        };
+        self.found.extend(found.into_iter().map(told));
+        Ok(())
+    }
+
+    /// Leaves no space on the disk for a while. A server that gives up is started again.
+    pub(crate) async fn fill_disk(&mut self, length: Duration) -> Result<()> {
+        let ballast = self.disk.as_ref().context("there is no disk to fill")?.fill()?;
+        tokio::time::sleep(length).await;
+        std::fs::remove_file(ballast)?;
+        if self.cluster.has_ended()? {
+            self.cluster.restart().await?;
+        }
+        Ok(())
+    }
+
+    /// Heals everything, lets clients end, and gives what they saw, what is there, how many appends
+    /// were cut, and what was found wrong on the way.
+    pub(crate) async fn end(mut self) -> Result<(History, Vec<Event>, u64, Vec<Violation>)> {
         self.proxy.set(Mode::Pass);
         for client in &mut self.clients {
             drop(client.stdin.take());
@@ -110,24 +172,31 @@ impl World {
             timeout(END, client.wait()).await.context("a client does not end")??;
         }
         let history = History::read(&self.histories)?;
-        let mut db = self.cluster.connect().await?;
-        let rows: Vec<(i64, Uuid, i64, Uuid, Vec<u8>)> = sqlx::query_as(
-            "SELECT position, stream, version, id, body FROM es.event WHERE log_id = 1
-             ORDER BY position, id",
-        )
-        .fetch_all(&mut db)
-        .await?;
-        db.close().await?;
-        let event = |(position, stream, version, id, body): (i64, Uuid, i64, Uuid, Vec<u8>)| {
-            let is_intact = body == client::body(id).into_bytes();
-            Event { position, stream, version, id, is_intact }
-        };
-        Ok((history, rows.into_iter().map(event).collect(), self.proxy.cuts()))
+        let log = log(&self.cluster).await?;
+        self.cluster.stop(Signal::SIGQUIT).await?;
+        Ok((history, log, self.proxy.cuts(), self.found))
     }
 }
 
+/// The whole log, as its tables have it.
+async fn log(cluster: &Cluster) -> Result<Vec<Event>> {
+    let mut db = cluster.connect().await?;
+    let rows: Vec<(i64, Uuid, i64, Uuid, Vec<u8>)> = sqlx::query_as(
+        "SELECT position, stream, version, id, body FROM es.event WHERE log_id = 1
+         ORDER BY position, id",
+    )
+    .fetch_all(&mut db)
+    .await?;
+    db.close().await?;
+    let event = |(position, stream, version, id, body): (i64, Uuid, i64, Uuid, Vec<u8>)| {
+        let is_intact = body == client::body(id).into_bytes();
+        Event { position, stream, version, id, is_intact }
+    };
+    Ok(rows.into_iter().map(event).collect())
+}
+
 /// Lets another user, as whom Postgres may run, pass through a directory.
-fn open(path: &Path) -> Result<()> {
+pub(crate) fn open(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
 }

@@ -17,6 +17,15 @@ fn the_log_keeps_its_promises_whatever_fails_around_it() {
 }
 
 #[test]
+fn the_platform_keeps_its_promises_whatever_fails_around_it() {
+    let done = torture(&["platform", "--minutes", "0.3", "--round", "20", "--seed", "7"]);
+    let (told, wrong) =
+        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{told}{wrong}");
+    assert!(told.contains("| I20 | 0 | 1 |"), "{told}");
+}
+
+#[test]
 fn every_planted_bug_is_found() {
     let done = torture(&["bugs", "--seconds", "25", "--seed", "7"]);
     let (told, wrong) =

@@ -142,7 +142,7 @@ impl Stage {
 
     /// Stops everything and sees to it that nothing is left. What was shown decides the outcome.
     pub(crate) async fn clear(self, model: Model, shown: Result<()>) -> Result<()> {
-        let everstep = self.everstep.into_inner();
+        let mut everstep = self.everstep.into_inner();
         let mut started = processes::descendants(std::process::id());
         started.extend(everstep.postgres());
         let log = self.setup.log();

@@ -1,7 +1,7 @@
 //! I7: what tail readers saw.
 
 use super::Event;
-use crate::history::{History, Tail};
+use crate::history::{History, Page, Tail};
 
 /// I7: each reader was given exactly the events of the log from where it began to where it ended,
 /// each page going on where the last one ended.
@@ -11,9 +11,9 @@ pub(super) fn skips(history: &History, log: &[Event]) -> Vec<String> {
 
 fn skipped(tail: &Tail, log: &[Event]) -> Option<String> {
     let name = &tail.name;
-    let mut at = tail.pages.first()?.0;
+    let mut at = tail.pages.first()?.after;
     let mut place = log.partition_point(|event| event.position <= at);
-    for (after, events) in &tail.pages {
+    for Page { after, events, .. } in &tail.pages {
         if *after != at {
             return Some(format!("reader {name} stood at {at} and went on from {after}"));
         }

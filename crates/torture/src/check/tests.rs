@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::history::{Intent, Op, Outcome, Part, Refusal, Tail};
+use crate::history::{Intent, Op, Outcome, Page, Part, Refusal, Tail};
 
 const A: Uuid = Uuid::from_u128(0xa);
 const B: Uuid = Uuid::from_u128(0xb);
@@ -29,10 +29,14 @@ fn ok(number: u64, version: i64) -> Outcome {
     Outcome::Ok { answered: number * 10 + 5, position, versions: vec![version] }
 }
 
+fn pages(seen: Vec<(i64, Vec<(i64, Uuid)>)>) -> Vec<Page> {
+    seen.into_iter().map(|(after, events)| Page { at: 0, after, events }).collect()
+}
+
 /// Three appends to two streams, read by one reader in two pages.
 fn right() -> (History, Vec<Event>) {
     let ops = vec![op(1, A, Some(0), None), op(2, B, Some(0), None), op(3, A, Some(1), None)];
-    let pages = vec![(0, vec![(1, id(1))]), (1, vec![(2, id(2)), (3, id(3))])];
+    let pages = pages(vec![(0, vec![(1, id(1))]), (1, vec![(2, id(2)), (3, id(3))])]);
     let tails = vec![Tail { name: "r".to_owned(), pages }];
     (History { ops, tails }, vec![event(1, A, 1), event(2, B, 1), event(3, A, 2)])
 }
@@ -170,8 +174,9 @@ fn readers_that_skip_repeat_reorder_or_jump_are_found() {
         vec![(0, vec![(2, id(2)), (1, id(1))])],
         vec![(0, vec![(1, id(1))]), (2, vec![(3, id(3))])],
     ];
-    for pages in wrong {
-        let bend = |history: &mut History, _: &mut Vec<Event>| history.tails[0].pages = pages;
+    for seen in wrong {
+        let seen = pages(seen);
+        let bend = |history: &mut History, _: &mut Vec<Event>| history.tails[0].pages = seen;
         assert_eq!(found(bend), [Invariant::I7]);
     }
 }
@@ -179,7 +184,7 @@ fn readers_that_skip_repeat_reorder_or_jump_are_found() {
 #[test]
 fn a_reader_may_begin_anywhere_and_end_anywhere() {
     let middle = |history: &mut History, _: &mut Vec<Event>| {
-        history.tails[0].pages = vec![(1, vec![(2, id(2))])];
+        history.tails[0].pages = pages(vec![(1, vec![(2, id(2))])]);
     };
     assert_eq!(found(middle), []);
 }
