@@ -57,6 +57,11 @@ impl Cluster {
         self.port
     }
 
+    /// Where its files are.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Where to connect, as the owner of everything, through `port`.
     pub(crate) fn url(port: u16) -> String {
         format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")

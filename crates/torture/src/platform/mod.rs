@@ -3,6 +3,7 @@
 //! the log, and the audit.
 
 mod callers;
+mod checks;
 mod ledger;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use eventstore::{Clock, Metadata, PgEventStore, Request, Role};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 use tempfile::TempDir;
 use testkit::api::Client;
 use testkit::everstep::{Server, Setup};
@@ -33,8 +34,6 @@ use ledger::Ledger;
 
 /// How many callers a tenant has.
 const CALLERS: usize = 3;
-/// How long everything that was accepted may take until it is done.
-const DONE: Duration = Duration::from_mins(1);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -311,108 +310,6 @@ impl Platform {
                 child.wait()?;
                 Ok(())
             }
-        }
-    }
-
-    /// I9: no read model claims to have come further than the log.
-    async fn check_checkpoints(&mut self) -> Result<()> {
-        let mut db = self.cluster.connect().await?;
-        let ahead: Vec<(String, i64, i64)> = sqlx::query_as(
-            "SELECT p.name, p.position, l.position FROM rm.projection p
-             JOIN es.log l ON l.log_id = 1 WHERE p.position > l.position",
-        )
-        .fetch_all(&mut db)
-        .await?;
-        db.close().await?;
-        for (name, at, head) in ahead {
-            self.found(Invariant::I9, format!("{name} stands at {at} of {head}"));
-        }
-        Ok(())
-    }
-
-    /// What must hold once everything is healed.
-    async fn check(&mut self, ledger: &mut Ledger) -> Result<()> {
-        self.wait_until_ready().await?;
-        ledger.ask_again(&self.tenants).await?;
-        let mut db = self.cluster.connect().await?;
-        self.wait_until_done(&mut db).await?;
-        let there: Vec<Uuid> =
-            sqlx::query_scalar("SELECT DISTINCT stream FROM es.event WHERE name = $1")
-                .bind("execution.started")
-                .fetch_all(&mut db)
-                .await?;
-        db.close().await?;
-        ledger.compare(&there);
-        self.check_checkpoints().await?;
-        for (args, invariant) in [
-            (&["replay", "--verify"][..], Invariant::I8),
-            (&["audit", "verify", "--live"], Invariant::I20),
-        ] {
-            let done = self.run(args).await?;
-            if !done.status.success() {
-                self.found(invariant, said(&done));
-            }
-        }
-        if ledger.violations.is_empty() && self.found.is_empty() {
-            self.check_tampering().await?;
-        }
-        Ok(())
-    }
-
-    /// I20, the other way round: a byte of an event that is changed in the tables is found.
-    async fn check_tampering(&mut self) -> Result<()> {
-        let mut db = self.cluster.connect().await?;
-        sqlx::raw_sql("SET session_replication_role = replica").execute(&mut db).await?;
-        let position: i64 = sqlx::query_scalar(
-            "UPDATE es.event SET body = set_byte(body, 0, get_byte(body, 0) # 1)
-             WHERE log_id = 1 AND position = (SELECT position / 2 FROM es.log WHERE log_id = 1)
-             RETURNING position",
-        )
-        .fetch_one(&mut db)
-        .await?;
-        db.close().await?;
-        let done = self.run(&["audit", "verify", "--live"]).await?;
-        let named = said(&done).contains(&position.to_string());
-        if done.status.code() != Some(8) || !named {
-            let told = said(&done);
-            self.found(Invariant::I20, format!("a changed byte at {position} is found: {told}"));
-        }
-        Ok(())
-    }
-
-    async fn wait_until_ready(&self) -> Result<()> {
-        let deadline = Instant::now() + DONE;
-        while self.tenants[0]
-            .client
-            .get("/workflows")
-            .await
-            .is_ok_and(|answer| answer.status != 200)
-        {
-            ensure!(Instant::now() < deadline, "the platform does not heal");
-            sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    }
-
-    /// Until every execution has ended and every read model has seen it.
-    async fn wait_until_done(&mut self, db: &mut PgConnection) -> Result<()> {
-        let deadline = Instant::now() + DONE;
-        loop {
-            let open: i64 = sqlx::query_scalar(
-                "SELECT (SELECT count(*) FROM rm.executions WHERE status <> 'completed')
-                     + (SELECT count(*) FROM rm.projection p JOIN es.log l ON l.log_id = 1
-                        WHERE p.position < l.position)",
-            )
-            .fetch_one(&mut *db)
-            .await?;
-            if open == 0 {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                self.found(Invariant::I8, format!("{open} of them are never done"));
-                return Ok(());
-            }
-            sleep(Duration::from_millis(100)).await;
         }
     }
 
