@@ -14,14 +14,12 @@ dev: ## start Everstep with a private Postgres (ARGS="--port 8080")
 
 test: ## run all tests on a throw-away Postgres
 	@scripts/install.sh compiler postgres rabbitmq disks
-	@cargo build -p cli --bin everstep
 	@scripts/with-postgres.sh scripts/run-tests.sh
 
 check: ## formatting, lints, layers, OpenAPI, and cargo-deny where it is installed
 	@scripts/install.sh compiler
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo build -p cli --bin everstep
 	scripts/run-tests.sh -p tests layers openapi
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  echo cargo deny check bans licenses sources; cargo deny check bans licenses sources; \

@@ -21,6 +21,19 @@ if [ ! -d ../shared ]; then
   echo "  the conformance kit of the workflow language and its schema" >&2
 fi
 
+if [ "$(id -u)" -ne 0 ] || ! PATH="$PATH:/usr/sbin:/sbin" command -v mkfs.xfs >/dev/null; then
+  echo "SKIPPED, NOT TESTED: power cuts and full disks need root and xfsprogs" >&2
+fi
+
+# The binary that tests start. Built before them, because tests have a time limit and a cold build
+# has not; and put aside, because building the tests writes another one in its place.
+if [ -z "${EVERSTEP_BIN:-}" ]; then
+  target=${CARGO_TARGET_DIR:-$PWD/target}
+  cargo build -p cli --bin everstep
+  cp "$target/debug/everstep" "$target/everstep-under-test"
+  export EVERSTEP_BIN=$target/everstep-under-test
+fi
+
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run "${scope[@]}" "$@"
   exit

@@ -16,6 +16,8 @@ use tokio::time::sleep;
 
 /// How long a start may take, crash recovery included.
 const START: Duration = Duration::from_mins(1);
+/// SQLSTATE `cannot_connect_now`: the server starts, stops or recovers.
+const RECOVERING: &str = "57P03";
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -67,9 +69,19 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
     }
 
-    /// A connection past all proxies.
+    /// A connection past all proxies. A server that recovers from a crash is waited for.
     pub(crate) async fn connect(&self) -> Result<PgConnection> {
-        Ok(PgConnection::connect(&Self::url(self.port)).await?)
+        let deadline = Instant::now() + START;
+        loop {
+            match PgConnection::connect(&Self::url(self.port)).await {
+                Err(sqlx::Error::Database(error))
+                    if error.code().as_deref() == Some(RECOVERING) && Instant::now() < deadline =>
+                {
+                    sleep(Duration::from_millis(30)).await;
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Starts the server that was stopped or killed, and waits until it takes connections. Orphans

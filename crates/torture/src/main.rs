@@ -70,6 +70,9 @@ enum Command {
         /// Only this one.
         #[arg(long)]
         only: Option<String>,
+        /// Look for none, but tell their names.
+        #[arg(long)]
+        list: bool,
         /// How long to look for each, in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
@@ -85,7 +88,16 @@ async fn main() -> ExitCode {
         Command::Client(args) => client::run(args).await.map(|()| true),
         Command::Run { minutes, round, seed } => run(minutes, round, seed).await,
         Command::Platform { minutes, round, seed } => platform::run(minutes, round, seed).await,
-        Command::Bugs { only, seconds, seed } => find(only.as_deref(), seconds, seed).await,
+        Command::Bugs { list: true, .. } => {
+            let platform = platform::BUGS.iter().map(|bug| bug.name);
+            bugs::ALL
+                .iter()
+                .map(|bug| bug.name)
+                .chain(platform)
+                .for_each(|name| println!("{name}"));
+            Ok(true)
+        }
+        Command::Bugs { only, seconds, seed, .. } => find(only.as_deref(), seconds, seed).await,
     };
     match kept {
         Ok(true) => ExitCode::SUCCESS,

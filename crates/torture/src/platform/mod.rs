@@ -24,7 +24,6 @@ use testkit::everstep::{Server, Setup};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::check::{Invariant, Violation};
 use crate::cluster::Cluster;
