@@ -36,9 +36,10 @@ bench: ## how fast small workflows run here, on a private Postgres
 bench-log: ## how fast the log is, beside the same Postgres without it and beside other event stores (PEERS=no)
 	@scripts/bench-log.sh
 
-torture: ## kill, cut and freeze everything around the log, and hold its promises against it (15 minutes, or MINUTES for each of two halves)
+torture: ## kill, cut and freeze everything around the log, and hold its promises against it (15 minutes; MINUTES for each half)
 	@scripts/install.sh compiler postgres disks
 	@cargo build --quiet --release -p torture -p cli
-	@target/release/torture run --minutes $(or $(MINUTES),9)
-	@target/release/torture platform --minutes $(or $(MINUTES),6)
+	@target/release/torture run --minutes $(or $(MINUTES),7)
+	@target/release/torture platform --minutes $(or $(MINUTES),4)
+	@target/release/torture crashes
 	@target/release/torture bugs

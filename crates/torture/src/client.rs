@@ -258,7 +258,9 @@ impl Client {
                 Refusal::Other(error.to_string())
             }
             Error::Busy { .. } => Refusal::Other("busy".to_owned()),
-            Error::Damaged(_) => return Record::Info { at, op, why: error.to_string() },
+            Error::Damaged(_) | Error::Unreadable { .. } => {
+                return Record::Info { at, op, why: error.to_string() };
+            }
             Error::Database(source) => return Record::Info { at, op, why: source.to_string() },
         };
         Record::Fail { at, op, why }

@@ -12,6 +12,7 @@ mod nemesis;
 mod platform;
 mod proxy;
 mod report;
+mod step;
 mod world;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Kills the platform, and rebuilds of its read models, before and after each step that writes.
+    Crashes {
+        /// At how many places, taken by chance; all if not given.
+        #[arg(long)]
+        places: Option<usize>,
+        /// What the choices come from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Plants each bug, which must be found.
     Bugs {
         /// Only this one.
@@ -88,6 +98,7 @@ async fn main() -> ExitCode {
         Command::Client(args) => client::run(args).await.map(|()| true),
         Command::Run { minutes, round, seed } => run(minutes, round, seed).await,
         Command::Platform { minutes, round, seed } => platform::run(minutes, round, seed).await,
+        Command::Crashes { places, seed } => platform::crash(places, seed).await,
         Command::Bugs { list: true, .. } => {
             let platform = platform::BUGS.iter().map(|bug| bug.name);
             bugs::ALL

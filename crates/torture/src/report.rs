@@ -115,9 +115,13 @@ pub(crate) fn tables(
         *faults.entry(fault).or_default() += count;
     }
     let rounds = broken.len();
-    let mut lines = vec!["| fault | injected |".to_owned(), "|---|---:|".to_owned()];
-    lines.extend(faults.iter().map(|(fault, count)| format!("| {fault} | {count} |")));
-    lines.extend(["", "| invariant | broken | of rounds |", "|---|---:|---:|"].map(str::to_owned));
+    let mut lines = vec![];
+    if !faults.is_empty() {
+        lines.extend(["| fault | injected |", "|---|---:|"].map(str::to_owned));
+        lines.extend(faults.iter().map(|(fault, count)| format!("| {fault} | {count} |")));
+        lines.push(String::new());
+    }
+    lines.extend(["| invariant | broken | of rounds |", "|---|---:|---:|"].map(str::to_owned));
     lines.extend(invariants.iter().map(|invariant| {
         let broken = broken.iter().filter(|round| round.contains(invariant)).count();
         format!("| {invariant} | {broken} | {rounds} |")

@@ -25,6 +25,15 @@ fn the_platform_keeps_its_promises_whatever_fails_around_it() {
     assert!(told.contains("| I20 | 0 | 1 |"), "{told}");
 }
 
+#[test]
+fn a_process_may_die_before_and_after_whatever_it_writes() {
+    let done = torture(&["crashes", "--places", "16", "--seed", "7"]);
+    let (told, wrong) =
+        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{told}{wrong}");
+    assert!(told.contains("| I8 | 0 | 1 |"), "{told}");
+}
+
 /// A test for each bug.
 macro_rules! planted {
     ($($test:ident: $name:literal,)*) => {$(

@@ -1,6 +1,7 @@
 //! Callers: each runs one workflow again and again under idempotency keys, looks at what came of it
 //! at once, and notes every answer.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -34,20 +35,23 @@ pub(super) struct Caller {
     name: String,
     user: User,
     random: StdRng,
+    /// How long it pauses between two calls, in milliseconds.
+    pause: Range<u64>,
     noted: Noted,
 }
 
 impl Caller {
-    pub(super) fn new(name: String, user: User, seed: u64) -> Self {
+    pub(super) fn new(name: String, user: User, seed: u64, pause: Range<u64>) -> Self {
         let random = StdRng::seed_from_u64(seed);
         let noted = Noted { tenant: usize::from(!name.starts_with('0')), ..Noted::default() };
-        Self { name, user, random, noted }
+        Self { name, user, random, pause, noted }
     }
 
     /// Calls until it is told to stop.
     pub(super) async fn run(mut self, go_on: watch::Receiver<bool>) -> Noted {
         while *go_on.borrow() {
-            sleep(Duration::from_millis(self.random.random_range(5..60))).await;
+            let pause = self.random.random_range(self.pause.clone());
+            sleep(Duration::from_millis(pause)).await;
             match self.random.random_range(0..10) {
                 0..6 => self.start().await,
                 6 => self.repeat().await,

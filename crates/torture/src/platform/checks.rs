@@ -118,12 +118,8 @@ impl Platform {
 
     async fn wait_until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + DONE;
-        while self.tenants[0]
-            .client
-            .get("/workflows")
-            .await
-            .is_ok_and(|answer| answer.status != 200)
-        {
+        let client = &self.tenants[0].client;
+        while !client.get("/workflows").await.is_ok_and(|answer| answer.status == 200) {
             ensure!(Instant::now() < deadline, "the platform does not heal");
             sleep(Duration::from_millis(50)).await;
         }

@@ -4,13 +4,16 @@
 
 mod callers;
 mod checks;
+mod crashes;
 mod ledger;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use domain::api_key::{Access, ApiKey, Command as Change, Token};
 use domain::{Actor, Id, Tenant};
 use eventstore::{Clock, Metadata, PgEventStore, Request, Role};
@@ -27,9 +30,11 @@ use tokio::time::sleep;
 
 use crate::check::{Invariant, Violation};
 use crate::cluster::Cluster;
+use crate::proxy::Proxy;
 use crate::report::{self, TOLD};
 use crate::world::open;
-use ledger::Ledger;
+pub(crate) use crashes::run as crash;
+use ledger::{Ledger, Noted};
 
 /// How many callers a tenant has.
 const CALLERS: usize = 3;
@@ -156,21 +161,28 @@ impl Outcome {
     }
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accepted, unknown, read, faults, violations } = self;
+        let (faults, broken): (u32, _) = (faults.values().sum(), violations.len());
+        write!(
+            out,
+            "{accepted} executions, {read} answers read, {unknown} requests without answer, {faults} \
+             faults, {broken} violations"
+        )?;
+        for Violation { invariant, what } in violations.iter().take(TOLD) {
+            write!(out, "\n  {invariant}: {what}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Rounds without bugs until the time is over; whether every promise was kept.
 pub(crate) async fn run(minutes: f64, length: u64, seed: u64) -> Result<bool> {
     let (began, mut rounds) = (Instant::now(), vec![]);
     for seed in seed.. {
         let done = round(seed, None, Duration::from_secs(length)).await?;
-        let Outcome { accepted, unknown, read, faults, violations } = &done;
-        let faults: u32 = faults.values().sum();
-        println!(
-            "seed {seed}: {accepted} executions, {read} answers read, {unknown} requests without \
-             answer, {faults} faults, {} violations",
-            violations.len()
-        );
-        for Violation { invariant, what } in violations.iter().take(TOLD) {
-            println!("  {invariant}: {what}");
-        }
+        println!("seed {seed}: {done}");
         rounds.push(done);
         if began.elapsed().as_secs_f64() >= minutes * 60.0 {
             break;
@@ -193,37 +205,29 @@ struct User {
 
 struct Platform {
     server: Server,
+    /// Between the server and Postgres.
+    door: Proxy,
+    /// Between rebuilds and Postgres.
+    side_door: Proxy,
     cluster: Cluster,
     tenants: Vec<User>,
     found: Vec<Violation>,
     _home: TempDir,
 }
 
+/// Callers at work.
+struct Load {
+    go_on: watch::Sender<bool>,
+    callers: JoinSet<Noted>,
+}
+
 /// One round: load, faults one after another, healing, and the checks.
 pub(crate) async fn round(seed: u64, bug: Option<&Bug>, length: Duration) -> Result<Outcome> {
     let mut platform = Platform::make(bug).await?;
     let mut random = StdRng::seed_from_u64(seed);
-    let (go_on, stop) = watch::channel(true);
-    let mut callers = JoinSet::new();
-    for (tenant, user) in platform.tenants.iter().enumerate() {
-        for number in 0..CALLERS {
-            let name = format!("{tenant}.{number}");
-            let seed = random.random();
-            let caller = callers::Caller::new(name, user.clone(), seed);
-            callers.spawn(caller.run(stop.clone()));
-        }
-    }
+    let load = platform.load(&mut random, 5..60);
     let faults = platform.suffer(&mut random, bug, length).await?;
-    let _ = go_on.send(false);
-    let mut ledger = Ledger::default();
-    while let Some(done) = callers.join_next().await {
-        ledger.add(done?);
-    }
-    platform.check(&mut ledger).await?;
-    let mut violations = ledger.violations;
-    violations.extend(platform.found);
-    let (accepted, unknown, read) = (ledger.accepted.len(), ledger.unknown, ledger.read);
-    Ok(Outcome { accepted, unknown, read, faults, violations })
+    platform.end(load, faults).await
 }
 
 impl Platform {
@@ -234,7 +238,9 @@ impl Platform {
         std::fs::create_dir(&postgres)?;
         let cluster = Cluster::make(&postgres, &[]).await?;
         let setup = Setup::new(home.path().join("data"))?;
-        let server = setup.database(&Cluster::url(cluster.port())).start().await?;
+        let (door, side_door) =
+            (Proxy::start(cluster.port()).await?, Proxy::start(cluster.port()).await?);
+        let server = setup.database(&Cluster::url(door.port())).start().await?;
         if let Some(bug) = bug {
             let mut db = cluster.connect().await?;
             sqlx::raw_sql(bug.sql).execute(&mut db).await.context("planting a bug")?;
@@ -248,7 +254,35 @@ impl Platform {
             let workflow = made.body["id"].as_str().context("no id")?.to_owned();
             tenants.push(User { client, workflow });
         }
-        Ok(Self { server, cluster, tenants, found: vec![], _home: home })
+        Ok(Self { server, door, side_door, cluster, tenants, found: vec![], _home: home })
+    }
+
+    /// Puts callers to work, who pause so many milliseconds after each call.
+    fn load(&self, random: &mut StdRng, pause: Range<u64>) -> Load {
+        let (go_on, stop) = watch::channel(true);
+        let mut callers = JoinSet::new();
+        for (tenant, user) in self.tenants.iter().enumerate() {
+            for number in 0..CALLERS {
+                let (name, seed) = (format!("{tenant}.{number}"), random.random());
+                let caller = callers::Caller::new(name, user.clone(), seed, pause.clone());
+                callers.spawn(caller.run(stop.clone()));
+            }
+        }
+        Load { go_on, callers }
+    }
+
+    /// Ends the load, heals everything and checks what there is.
+    async fn end(mut self, mut load: Load, faults: BTreeMap<Fault, u32>) -> Result<Outcome> {
+        let _ = load.go_on.send(false);
+        let mut ledger = Ledger::default();
+        while let Some(done) = load.callers.join_next().await {
+            ledger.add(done?);
+        }
+        self.check(&mut ledger).await?;
+        let mut violations = ledger.violations;
+        violations.extend(self.found);
+        let (accepted, unknown, read) = (ledger.accepted.len(), ledger.unknown, ledger.read);
+        Ok(Outcome { accepted, unknown, read, faults, violations })
     }
 
     async fn suffer(
@@ -295,11 +329,7 @@ impl Platform {
                 sleep(Duration::from_millis(random.random_range(0..2_000))).await;
                 self.cluster.restart().await
             }
-            Fault::Rebuild => {
-                let done = self.run(&["replay"]).await?;
-                ensure!(done.status.success(), "{}", said(&done));
-                Ok(())
-            }
+            Fault::Rebuild => self.rebuild_whole().await,
             Fault::KillRebuild => {
                 let mut command = self.server.setup().command(&["replay", "--rate", "2000"]);
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
