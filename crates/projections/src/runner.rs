@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{EventStore, Position, is_lasting};
+use eventstore::{EventStore, Position, ReadAhead, Span, is_lasting};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
@@ -24,6 +24,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many views of one batch are written at once.
 const AT_ONCE: usize = 3;
+
+/// What follows a batch and is read while that is written, by the position of its last event.
+type Ahead = BTreeMap<Position, ReadAhead<Option<Batch>>>;
 
 /// Keeps views up to date. Any number of them may run, in any number of processes: a view is
 /// worked on by whoever locks its checkpoint.
@@ -102,7 +105,8 @@ impl Projector {
     /// Works until nothing more can be done: every view stands at the end of the log, is parked, or
     /// is being worked on by somebody else.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        while self.step().await? {}
+        let mut ahead = Ahead::new();
+        while self.step(&mut ahead).await? {}
         Ok(())
     }
 
@@ -112,19 +116,30 @@ impl Projector {
 
     /// Brings every view one batch further; whether any of them moved. A view that fails holds up
     /// no other; its failure is told when nothing moves any more.
-    async fn step(&self) -> Result<bool, Error> {
+    async fn step(&self, ahead: &mut Ahead) -> Result<bool, Error> {
         let standing = self.standing().await?;
-        let mut results = vec![];
+        let (mut results, mut readers) = (vec![], std::mem::take(ahead));
         for (after, views) in standing {
-            let batch = Batch::read(&*self.log, after, self.batch).await?;
-            if let Some(batch) = batch {
-                results.extend(self.take_in(&batch, &views).await);
-            }
+            let (batch, reader) = match readers.remove(&after) {
+                Some(mut reader) => (reader.next().await?.flatten(), Some(reader)),
+                None => (Batch::read(&*self.log, after, self.batch).await?, None),
+            };
+            let Some(batch) = batch else { continue };
+            let reader = reader.or_else(|| self.read_on(&batch));
+            results.extend(self.take_in(&batch, &views).await);
+            ahead.extend(reader.map(|reader| (batch.last, reader)));
         }
         if results.iter().any(|result| matches!(result, Ok(true))) {
             return Ok(true);
         }
         results.into_iter().try_fold(false, |moved, result| Ok(moved || result?))
+    }
+
+    /// Reads what follows a batch, if it is likely that something does: to decode a batch takes as
+    /// long as to write it.
+    fn read_on(&self, batch: &Batch) -> Option<ReadAhead<Option<Batch>>> {
+        let rest = Span { after: batch.last, upto: Position::MAX, page: self.batch, rate: None };
+        (batch.len() >= self.batch).then(|| ReadAhead::start(self.log.clone(), rest, Batch::of))
     }
 
     /// The views that run, by the position at which they stand.
@@ -227,8 +242,14 @@ async fn write(
     if !checkpoint::take(db, view.name(), after).await? {
         return Ok(false);
     }
-    // What a crash takes away is folded again: rows and checkpoint go together.
-    sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *db).await?;
+    // What a crash takes away is folded again: rows and checkpoint go together. And a plan that was
+    // made while a table was small reads all of it for ever.
+    sqlx::query(
+        "SELECT set_config('synchronous_commit', 'off', true),
+                set_config('plan_cache_mode', 'force_custom_plan', true)",
+    )
+    .execute(&mut *db)
+    .await?;
     apply(view, &mut Tables::of(db, Schema::Live), &share.events).await?;
     checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
     Ok(true)

@@ -47,6 +47,27 @@ async fn a_reader_sees_its_tenants_rows_and_nobody_elses(
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn a_worker_that_is_several_batches_behind_catches_up_with_the_rights_it_has(
+    pool_options: PgPoolOptions,
+    options: PgConnectOptions,
+) {
+    let owner = pool_options.connect_with(options.clone()).await.expect("connects");
+    let story = Story::new();
+    for nth in 1..=600 {
+        story.tell_execution(nth).await;
+    }
+    assert!(story.log.head().await.expect("ends") > 2 * 1_000, "more than two batches");
+    let worker = as_role(Role::Worker, &options).await;
+    Projector::new(worker.clone(), story.log.clone()).catch_up().await.expect("folds");
+    let course = Course { build: "this one", rate: None, progress: &|_| {} };
+    let report = verify(&owner, story.log.clone(), &[""; 0], &course).await.expect("verifies");
+    assert!(report.is_identical(), "{report:?}");
+    for pool in [owner, worker] {
+        pool.close().await;
+    }
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
 async fn a_foreign_id_answers_like_an_unknown_one(
     pool_options: PgPoolOptions,
     options: PgConnectOptions,
