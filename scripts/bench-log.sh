@@ -2,6 +2,7 @@
 # `make bench-log`: builds, starts a private Postgres, and runs the benchmark of the log on it.
 #
 #   SECONDS_EACH=4 ROUNDS=1 ONLY=TEXT     how long, how often, and only what has this in its name
+#   LONG=yes                              also on a log of 30 million events (a quarter of an hour, 25 GB)
 #   PEERS=no                              without the other event stores (minutes to install once)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -4,6 +4,7 @@
 mod cost;
 mod history;
 mod load;
+mod long;
 mod ours;
 mod peer;
 mod raw;
@@ -55,6 +56,9 @@ async fn main() -> Result<()> {
         limits(&mut bench).await?;
         appends(&mut bench).await?;
         models(&mut bench).await?;
+        if env::var_os("LONG").is_some() {
+            growing(&mut bench).await?;
+        }
         if let Some(directory) = env::var_os("PEERS") {
             peers(&mut bench, &PathBuf::from(directory)).await?;
         }
@@ -82,13 +86,17 @@ async fn limits(bench: &mut Bench) -> Result<()> {
 async fn appends(bench: &mut Bench) -> Result<()> {
     let long = bench.long;
     for callers in [1, 8, 32, 256] {
-        let load = Load { callers, long, logs: 1, stale: 0 };
+        let load = Load { callers, long, logs: 1, stale: 0, sealed: false };
         bench.run("everstep", callers, async |url| ours::append(url, load).await).await?;
     }
-    let load = Load { callers: 256, long, logs: 1, stale: 10 };
+    let load = Load { callers: 256, long, logs: 1, stale: 10, sealed: false };
     bench.run("everstep, 10 % conflicts", 256, async |url| ours::append(url, load).await).await?;
-    let load = Load { callers: 256, long, logs: 4, stale: 0 };
+    let load = Load { callers: 256, long, logs: 4, stale: 0, sealed: false };
     bench.run("everstep, 4 logs", 256, async |url| ours::append(url, load).await).await?;
+    let load = Load { callers: 256, long: long * 2, logs: 1, stale: 0, sealed: true };
+    bench.run("everstep, sealed at once", 256, async |url| ours::append(url, load).await).await?;
+    let load = Load { callers: 32, ..load };
+    bench.run("everstep, sealed at once", 32, async |url| ours::append(url, load).await).await?;
     bench
         .run("everstep, load a stream of 100", 8, async |url| {
             eventstore::migrate(url).await?;
@@ -97,7 +105,7 @@ async fn appends(bench: &mut Bench) -> Result<()> {
         .await?;
     if "everstep, read all, seal".contains(&bench.only) {
         let url = bench.fresh().await?;
-        ours::append(&url, Load { callers: 64, long, logs: 1, stale: 0 }).await?;
+        ours::append(&url, Load { callers: 64, long, logs: 1, stale: 0, sealed: false }).await?;
         bench
             .measure("everstep, read all", 1, &url, async |url| ours::read(url, 2000).await)
             .await?;
@@ -123,6 +131,21 @@ async fn models(bench: &mut Bench) -> Result<()> {
     history.fill(&url, bench.events).await?;
     let one = async |url: &str| views::catch_up(url, "executions").await;
     bench.measure("models: catch up executions", 1, &url, one).await?;
+    Ok(())
+}
+
+/// What a log of so many million events makes slower. It takes a quarter of an hour and 25 GB.
+async fn growing(bench: &mut Bench) -> Result<()> {
+    let (url, long) = (bench.fresh().await?, bench.long * 2);
+    eventstore::migrate(&url).await?;
+    for million in [3, 30] {
+        long::fill(&url, million * 1_000_000).await?;
+        let load = Load { callers: 32, long, logs: 1, stale: 0, sealed: false };
+        let name = format!("after {million} million: append");
+        bench.measure(&name, 32, &url, async |url| ours::append(url, load).await).await?;
+        let name = format!("after {million} million: load a stream of 20");
+        bench.measure(&name, 8, &url, async |url| long::load(url, 8, long).await).await?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use domain::{Actor, Id, Tenant};
 use eventstore::audit::Notary;
 use eventstore::{
@@ -18,10 +18,11 @@ use zeroize::Zeroizing;
 
 use crate::load::{Ran, Step, body, drive, id};
 
-const TENANT: Uuid = Uuid::from_u128(7);
+pub(crate) const TENANT: Uuid = Uuid::from_u128(7);
 /// One append in so many keeps an answer under an idempotency key, and one goes to two streams.
 const SPECIAL: u64 = 10;
 const CONNECTIONS: u32 = 8;
+const NOW: DateTime<Utc> = DateTime::from_timestamp_nanos(1_795_000_000_000_000_000);
 
 /// How appends are made.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,8 @@ pub(crate) struct Load {
     /// How many of a hundred appends are sent with a version that has passed, before they are sent
     /// with the right one.
     pub(crate) stale: u64,
+    /// Whether what is appended is sealed at the same time.
+    pub(crate) sealed: bool,
 }
 
 /// Appends, and checks that nothing is missing afterwards.
@@ -44,6 +47,8 @@ pub(crate) async fn append(url: &str, load: Load) -> Result<Ran> {
         let pool = eventstore::connect(url, Role::Command, CONNECTIONS).await?;
         stores.push(Arc::new(PgEventStore::of_log(pool, log)));
     }
+    let sealing = load.sealed.then(|| tokio::spawn(keep_sealing(url.to_owned())));
+    let before = heads(&stores).await?;
     let all = stores.clone();
     let ran = drive(load.callers, load.long, move |step| {
         let place = step.stream.as_u128() % u128::from(load.logs);
@@ -60,13 +65,22 @@ pub(crate) async fn append(url: &str, load: Load) -> Result<Ran> {
         }
     })
     .await?;
+    if let Some(sealing) = sealing {
+        sealing.abort();
+        eprintln!("{} of {} events were sealed in that time", sealed(url).await?, ran.events);
+    }
+    let grown = heads(&stores).await? - before;
+    ensure!(grown == i64::try_from(ran.events)?, "{grown} stored, {} confirmed", ran.events);
+    whole(url).await?;
+    Ok(ran)
+}
+
+async fn heads(stores: &[Arc<PgEventStore>]) -> Result<Position> {
     let mut heads = 0;
     for store in stores {
         heads += store.head().await?;
     }
-    ensure!(heads == i64::try_from(ran.events)?, "{heads} stored, {} confirmed", ran.events);
-    whole(url).await?;
-    Ok(ran)
+    Ok(heads)
 }
 
 async fn make_log(url: &str, log: i16) -> Result<()> {
@@ -133,7 +147,7 @@ fn appended(step: Step) -> Append {
         correlation: step.stream,
         causation: id(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-        at: DateTime::from_timestamp_nanos(1_795_000_000_000_000_000),
+        at: NOW,
     };
     Append { meta, streams, reply }
 }
@@ -156,17 +170,36 @@ pub(crate) async fn read(url: &str, page: usize) -> Result<Ran> {
 
 /// Seals the log: reads it, grows the trees, signs a checkpoint every thousand events.
 pub(crate) async fn seal(url: &str) -> Result<Ran> {
-    let pool = eventstore::connect(url, Role::Worker, CONNECTIONS).await?;
-    let log = Arc::new(PgEventStore::new(pool.clone()));
-    let notary = Notary::new(pool, log, Zeroizing::new([7; 32]));
-    let at = DateTime::from_timestamp_nanos(1_795_000_000_000_000_000);
+    let notary = notary(url).await?;
     let (began, mut events) = (Instant::now(), 0);
     loop {
-        match notary.seal(at).await? {
+        match notary.seal(NOW).await? {
             0 => return Ok(Ran::of(events, began)),
             sealed => events += u64::try_from(sealed)?,
         }
     }
+}
+
+/// Seals what comes until it is aborted.
+async fn keep_sealing(url: String) -> Result<()> {
+    let notary = notary(&url).await?;
+    loop {
+        if notary.seal(NOW).await? == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn notary(url: &str) -> Result<Notary> {
+    let pool = eventstore::connect(url, Role::Worker, CONNECTIONS).await?;
+    let log = Arc::new(PgEventStore::new(pool.clone()));
+    Ok(Notary::new(pool, log, Zeroizing::new([7; 32])))
+}
+
+async fn sealed(url: &str) -> Result<Position> {
+    let mut connection = PgConnection::connect(url).await?;
+    let sql = "SELECT position FROM es.notary WHERE log_id = 1";
+    Ok(sqlx::query_scalar(sql).fetch_one(&mut connection).await?)
 }
 
 /// Loads streams of a hundred events, by so many callers at once.
