@@ -14,6 +14,7 @@ mod journey_children;
 mod journey_events;
 mod journey_executions;
 mod journey_integrations;
+mod journey_log;
 mod journey_logins;
 mod journey_notifications;
 mod journey_replay;

@@ -170,6 +170,10 @@ impl From<eventstore::Error> for Problem {
                 Self::unavailable("unavailable", &error.to_string(), seconds)
             }
             eventstore::Error::Database(error) => Self::from_database(&error),
+            eventstore::Error::Unreadable { ref source, .. } => {
+                tracing::error!(%source, "{error}");
+                Self::unavailable("unavailable", "old events cannot be read at the moment", 60)
+            }
             eventstore::Error::Decode { .. } | eventstore::Error::Damaged(_) => {
                 Self::internal(&error)
             }

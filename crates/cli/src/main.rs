@@ -87,6 +87,7 @@ async fn carry_out(
         Command::Projection(command) => commands::projection(context, &command).await,
         Command::Replay(what) => commands::replay(context, &what).await,
         Command::Audit(command) => commands::audit(context, *command).await,
+        Command::Log(command) => commands::log(context, command).await,
         Command::Subscription(command) => commands::subscription(context, command).await,
         Command::Subject(command) => commands::subject(context, command).await,
         Command::Openapi => commands::openapi(),
@@ -115,6 +116,7 @@ fn surroundings(cli: &Cli) -> Result<Context, Failure> {
         Command::Projection(projection) => (None, projection.database().database_url.clone()),
         Command::Replay(replay) => (None, replay.database.database_url.clone()),
         Command::Audit(audit) => (None, audit.database().database_url.clone()),
+        Command::Log(command) => (None, command.database().database_url.clone()),
         Command::Subscription(command) => (None, command.database().database_url.clone()),
         Command::Workflow(_)
         | Command::Execution(_)

@@ -44,6 +44,6 @@ pub use port::{
     Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Filter, Metadata,
     Position, Recorded, Reply, Snapshot, StreamAppend, StreamId, Stretch, Version,
 };
-pub use postgres::PgEventStore;
+pub use postgres::{ArchiveError, Archived, Partition, PgEventStore, archive, partitions};
 pub use subscription::Subscription;
 pub use when::position_at;

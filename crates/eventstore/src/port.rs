@@ -1,5 +1,6 @@
 //! The port: what the log takes in and gives out, without saying how it is kept.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -295,6 +296,14 @@ pub enum Error {
     /// The log breaks its own promise; nothing may go on from here.
     #[error("the log is damaged: {0}")]
     Damaged(String),
+    /// A file of archived events cannot be read: it is not there, or not what it was.
+    #[error("the archive {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// More is waiting to be stored than may wait; nothing of this append was.
     #[error("the log has more to store than it can take in")]
     Busy {

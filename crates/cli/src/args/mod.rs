@@ -82,6 +82,9 @@ pub(crate) enum Command {
     Projection(Projection),
     /// Rebuild read models from the log, or write it out again for others
     Replay(Replay),
+    /// The log's tables and files
+    #[command(subcommand)]
+    Log(Log),
     /// The log as an audit trail
     #[command(subcommand)]
     Audit(Box<Audit>),
@@ -289,6 +292,35 @@ impl FromStr for Place {
         let time =
             time.map_err(|_| "neither a position nor a time such as 2026-11-23T12:00:00Z")?;
         Ok(Self::Time(time.to_utc()))
+    }
+}
+
+/// Commands on the log's tables and files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// List partitions: which positions are where, and how much room they take
+    List {
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Make files of old partitions and drop their tables; whatever reads the log reads the files
+    Archive {
+        /// Only partitions that end before this position
+        #[arg(long, value_name = "POSITION")]
+        before: i64,
+        /// The directory for the files; every machine that reads the log must have it at this path
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+impl Log {
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::List { database } | Self::Archive { database, .. } => database,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod check;
 mod execution;
+mod log;
 mod migrate;
 mod projection;
 mod replay;
@@ -26,6 +27,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 pub(crate) use check::check;
+pub(crate) use log::log;
 pub(crate) use migrate::migrate;
 pub(crate) use projection::projection;
 pub(crate) use replay::replay;

@@ -40,6 +40,10 @@ impl Trees {
             .bind(event)
             .fetch_optional(&self.pool)
             .await?;
+            let found = match found {
+                None => self.files.find((&self.pool, self.log), &candidates, tenant, event).await?,
+                found => found,
+            };
             if found.is_some() || !more {
                 return Ok(found);
             }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::keys::{self, Keys};
 use crate::deployment::deployment;
+use crate::postgres::{Files, LOG};
 use crate::tlog::{
     EMPTY, Frontier, Hash, Note, ProofFile, Tile, TileId, TileSet, TreeHead, inclusion_tiles,
     prove_inclusion,
@@ -18,6 +19,7 @@ use crate::{Error, Position};
 pub struct Trees {
     pub(super) pool: PgPool,
     pub(super) log: i16,
+    pub(super) files: Files,
 }
 
 /// A checkpoint as it is stored.
@@ -52,7 +54,7 @@ impl Trees {
     /// The trees of the log that every tenant is in.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, log: crate::postgres::LOG }
+        Self { pool, log: LOG, files: Files::default() }
     }
 
     /// Everybody who has a tree; the installation's own is not among them.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::head;
+use super::ends;
 use crate::Position;
 
 /// The least time between two announcements of one process.
@@ -121,15 +121,15 @@ async fn hear(
         let heard = listener.recv().await?;
         // Anybody can announce anything; the log itself says what is true.
         if heard.payload().parse().is_ok_and(|position: Position| position > *known.borrow()) {
-            raise(known, head(pool, log).await?);
+            raise(known, ends(pool, log).await?.head);
         }
     }
 }
 
 async fn poll(pool: PgPool, log: i16, known: watch::Sender<Position>) {
     loop {
-        match head(&pool, log).await {
-            Ok(position) => raise(&known, position),
+        match ends(&pool, log).await {
+            Ok(ends) => raise(&known, ends.head),
             Err(sqlx::Error::PoolClosed) => return,
             Err(error) => tracing::debug!(%error, "could not ask the log how far it is"),
         }

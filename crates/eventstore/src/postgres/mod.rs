@@ -1,5 +1,6 @@
 //! The log in Postgres.
 
+mod archive;
 mod batch;
 mod bell;
 mod row;
@@ -12,13 +13,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{Id, Tenant};
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgExecutor, PgPool};
 use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
+pub(crate) use self::archive::Files;
+pub use self::archive::{ArchiveError, Archived, Partition, archive, partitions};
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
-use self::row::{Answer, Row, SnapshotRow, contiguous};
+use self::row::{Answer, Row, SnapshotRow, contiguous, select_rows};
 use self::writer::Writer;
 use crate::deployment::deployment;
 use crate::judge::{self, Found};
@@ -45,6 +48,7 @@ pub struct PgEventStore {
     log: i16,
     bell: Bell,
     writer: Writer,
+    files: Files,
     deployment: OnceCell<Arc<str>>,
 }
 
@@ -61,7 +65,8 @@ impl PgEventStore {
     #[must_use]
     pub fn of_log(pool: PgPool, log: i16) -> Self {
         let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
-        Self { pool, log, bell, writer, deployment: OnceCell::new() }
+        let (files, deployment) = (Files::default(), OnceCell::new());
+        Self { pool, log, bell, writer, files, deployment }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -94,6 +99,10 @@ impl PgEventStore {
             None => None,
         };
         judge::settle(append, versions, &found, answered.as_ref())
+    }
+
+    async fn table(&self, after: Position, upto: Position) -> Result<Vec<Row>, Error> {
+        Ok(retrying(|| table(&self.pool, self.log, after, upto)).await?)
     }
 
     async fn found(&self, part: &StreamAppend) -> Result<Vec<Found>, Error> {
@@ -168,14 +177,11 @@ impl EventStore for PgEventStore {
     ) -> Result<Vec<Recorded>, Error> {
         let upto = after.saturating_add(Version::try_from(limit).unwrap_or(Version::MAX));
         let query = || {
-            sqlx::query_as::<_, Row>(
-                "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
-                     category, name, actor, traceparent, salt, body
-                 FROM es.event
-                 WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
+            sqlx::query_as::<_, Row>(select_rows!(
+                "WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
                      AND version > $5 AND version <= $6
-                 ORDER BY version",
-            )
+                 ORDER BY version"
+            ))
             .bind(self.log)
             .bind(stream.id)
             .bind(stream.category)
@@ -183,7 +189,13 @@ impl EventStore for PgEventStore {
             .bind(after)
             .bind(upto)
         };
-        let rows = retrying(|| query().fetch_all(&self.pool)).await?;
+        let mut rows = retrying(|| query().fetch_all(&self.pool)).await?;
+        let missing = rows.first().map_or(upto, |row| row.version - 1);
+        if missing > after {
+            let mut archived = self.archived(stream, (after, missing)).await?;
+            archived.append(&mut rows);
+            rows = archived;
+        }
         contiguous("version", after, rows.iter().map(|row| row.version))?;
         self.recorded(rows).await
     }
@@ -230,31 +242,26 @@ impl EventStore for PgEventStore {
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
-        // What the log had before the rows are read must be among them. The range is exact, as
-        // positions allow: no plan of it can scan and sort the log.
         let limit = Position::try_from(limit).unwrap_or(Position::MAX);
-        let upto = after.saturating_add(limit).min(self.head().await?);
-        if upto <= after {
-            return Ok(vec![]);
+        let mut ends = self.ends().await?;
+        loop {
+            // What the log had before the rows are read must be among them.
+            let upto = after.saturating_add(limit).min(ends.head);
+            if upto <= after {
+                return Ok(vec![]);
+            }
+            let rows = self.rows(after, upto, ends.floor).await?;
+            let last = contiguous("position", after, rows.iter().map(|row| row.position));
+            if matches!(last, Ok(last) if last == upto) {
+                return self.recorded(rows).await;
+            }
+            // Unless they were archived meanwhile.
+            let now = self.ends().await?;
+            if now.floor == ends.floor {
+                return Err(Error::Damaged(format!("position {} of {upto} is missing", last? + 1)));
+            }
+            ends = now;
         }
-        let query = || {
-            sqlx::query_as::<Postgres, Row>(
-                "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
-                     category, name, actor, traceparent, salt, body
-                 FROM es.event
-                 WHERE log_id = $1 AND position > $2 AND position <= $3
-                 ORDER BY position",
-            )
-            .bind(self.log)
-            .bind(after)
-            .bind(upto)
-        };
-        let rows = retrying(|| query().fetch_all(&self.pool)).await?;
-        let last = contiguous("position", after, rows.iter().map(|row| row.position))?;
-        if last < upto {
-            return Err(Error::Damaged(format!("position {} of {upto} is missing", last + 1)));
-        }
-        self.recorded(rows).await
     }
 
     async fn select(
@@ -269,36 +276,42 @@ impl EventStore for PgEventStore {
             return Ok(Stretch { events, upto });
         }
         // An exact range here as well: whatever the plan, it looks at no more than the stretch.
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let end = after.saturating_add(limit.max(STRETCH)).min(self.head().await?);
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let ends = self.ends().await?;
+        let end = after.saturating_add(most.max(STRETCH)).min(ends.head);
         if end <= after {
             return Ok(Stretch { events: vec![], upto: after });
         }
+        if after < ends.floor {
+            return self.select_archived(filter, (after, end.min(ends.floor)), limit).await;
+        }
         let query = || {
-            sqlx::query_as::<Postgres, Row>(
-                "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
-                     category, name, actor, traceparent, salt, body
-                 FROM es.event
-                 WHERE log_id = $1 AND position > $2 AND position <= $3
+            sqlx::query_as::<_, Row>(select_rows!(
+                "WHERE log_id = $1 AND position > $2 AND position <= $3
                      AND ($4::uuid IS NULL OR tenant = $4)
                      AND ($5::text[] IS NULL OR category = ANY ($5))
-                 ORDER BY position LIMIT $6",
-            )
+                     AND EXISTS (SELECT FROM es.log WHERE log_id = $1 AND floor <= $2)
+                 ORDER BY position LIMIT $6"
+            ))
             .bind(self.log)
             .bind(after)
             .bind(end)
             .bind(filter.tenant.map(Id::as_uuid))
             .bind(filter.categories.as_deref())
-            .bind(limit)
+            .bind(most)
         };
         let rows = retrying(|| query().fetch_all(&self.pool)).await?;
-        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == limit);
+        // What was archived meanwhile is looked for again, where it is now.
+        if rows.is_empty() && self.ends().await?.floor > after {
+            return self.select(filter, after, limit).await;
+        }
+        let is_full = rows.len() == limit;
         let upto = if is_full { rows.last().map_or(after, |row| row.position) } else { end };
         Ok(Stretch { events: self.recorded(rows).await?, upto })
     }
 
     async fn head(&self) -> Result<Position, Error> {
-        Ok(retrying(|| head(&self.pool, self.log)).await?)
+        Ok(self.ends().await?.head)
     }
 
     async fn tenant_of(
@@ -324,11 +337,38 @@ impl EventStore for PgEventStore {
     }
 }
 
-async fn head(pool: &PgPool, log: i16) -> Result<Position, sqlx::Error> {
-    sqlx::query_scalar("SELECT position FROM es.log WHERE log_id = $1")
+/// Where a log begins in the table and ends.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+struct Ends {
+    #[sqlx(rename = "position")]
+    head: Position,
+    /// The position of the last event that is in a file and not in the table.
+    floor: Position,
+}
+
+async fn ends(pool: &PgPool, log: i16) -> Result<Ends, sqlx::Error> {
+    sqlx::query_as("SELECT position, floor FROM es.log WHERE log_id = $1")
         .bind(log)
         .fetch_one(pool)
         .await
+}
+
+/// The rows of the table after a position, up to another. The range is exact, as positions allow: no
+/// plan of it can scan and sort the log.
+async fn table(
+    db: impl PgExecutor<'_>,
+    log: i16,
+    after: Position,
+    upto: Position,
+) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as(select_rows!(
+        "WHERE log_id = $1 AND position > $2 AND position <= $3 ORDER BY position"
+    ))
+    .bind(log)
+    .bind(after)
+    .bind(upto)
+    .fetch_all(db)
+    .await
 }
 
 /// Attempts again while the reason is a lost connection.

@@ -8,25 +8,39 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
-use crate::{Answered, Error, Metadata, Position, Recorded, Reply, Snapshot, Version};
+use crate::{Answered, Error, Metadata, Position, Recorded, Reply, Snapshot, StreamId, Version};
 
-/// A row of `es.event`. Statements name its columns in the order of these fields.
+/// A statement for rows of `es.event`, of which the conditions are given.
+macro_rules! select_rows {
+    ($conditions:literal) => {
+        concat!(
+            "SELECT position, version, at, schema, tenant, stream, id, correlation, causation,
+                 category, name, actor, traceparent, salt, body
+             FROM es.event ",
+            $conditions
+        )
+    };
+}
+pub(super) use select_rows;
+
+/// A row of `es.event`. [`select_rows`] names its columns in the order of these fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) position: Position,
     pub(super) version: Version,
-    at: Timestamp,
-    schema: i32,
-    tenant: Uuid,
-    stream: Uuid,
-    id: Uuid,
-    correlation: Uuid,
-    causation: Uuid,
-    category: String,
-    name: String,
-    actor: String,
-    traceparent: Option<String>,
-    salt: Vec<u8>,
-    body: Vec<u8>,
+    pub(super) at: Timestamp,
+    pub(super) schema: i32,
+    pub(super) tenant: Uuid,
+    pub(super) stream: Uuid,
+    pub(super) id: Uuid,
+    pub(super) correlation: Uuid,
+    pub(super) causation: Uuid,
+    pub(super) category: String,
+    pub(super) name: String,
+    pub(super) actor: String,
+    pub(super) traceparent: Option<String>,
+    pub(super) salt: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 /// By place and not by name: to look names up takes a quarter of the time of a row.
@@ -53,6 +67,12 @@ impl FromRow<'_, PgRow> for Row {
 }
 
 impl Row {
+    /// Whether it is an event of this stream.
+    pub(super) fn is_of(&self, stream: StreamId) -> bool {
+        let StreamId { tenant, category, id } = stream;
+        (self.tenant, &*self.category, self.stream) == (tenant.as_uuid(), category, id)
+    }
+
     /// The event, in the log of an installation.
     pub(super) fn recorded(self, deployment: Arc<str>) -> Result<Recorded, Error> {
         let row = self;

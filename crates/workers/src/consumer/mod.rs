@@ -441,6 +441,7 @@ fn is_weather(error: &Error) -> bool {
             eventstore::Error::Database(error) => !is_lasting(error),
             eventstore::Error::Busy { .. }
             | eventstore::Error::Conflict { .. }
+            | eventstore::Error::Unreadable { .. }
             | eventstore::Error::Damaged(_) => true,
             eventstore::Error::KeyUsed
             | eventstore::Error::TooLarge { .. }

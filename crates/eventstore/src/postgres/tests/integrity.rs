@@ -163,6 +163,11 @@ async fn an_append_may_cross_into_the_next_partition(pool: PgPool) {
     assert_eq!(store.load(stream(1), 1, 1_000).await.expect("loads").len(), 3);
     let again = store.append(one(1, Expected::None, 1..=4)).await.expect("is there");
     assert_eq!(again, done);
+
+    assert_eq!(store.make_partitions().await.expect("makes"), 1, "the end has moved on");
+    let archive = "ALTER TABLE es.event DETACH PARTITION es.event_0000; DROP TABLE es.event_0000";
+    sqlx::raw_sql(archive).execute(&pool).await.unwrap();
+    assert_eq!(store.make_partitions().await.expect("makes"), 0, "what is gone is not made anew");
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]

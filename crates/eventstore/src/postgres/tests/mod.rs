@@ -1,6 +1,7 @@
 //! The log on a real Postgres: what the conformance suite cannot see.
 
 mod agreement;
+mod archiving;
 mod following;
 mod groups;
 mod integrity;
