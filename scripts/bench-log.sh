@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install.sh compiler postgres
-cargo build --release -p bench --bin bench-log
+cargo build --release -p cli -p bench --bin everstep --bin bench-log
 if [ "${PEERS:-yes}" = no ]; then
   unset PEERS
 else
@@ -19,4 +19,5 @@ fi
 # Room for a run between two checkpoints, as a server for such a load would have; nothing that
 # makes it less durable.
 export POSTGRES_OPTIONS='-c shared_buffers=1GB -c max_wal_size=8GB -c min_wal_size=4GB -c checkpoint_timeout=15min -c jit=off'
-exec scripts/with-postgres.sh "${CARGO_TARGET_DIR:-target}/release/bench-log"
+target=${CARGO_TARGET_DIR:-target}/release
+EVERSTEP_BIN=$target/everstep exec scripts/with-postgres.sh "$target/bench-log"
