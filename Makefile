@@ -1,6 +1,6 @@
 # What people type. Each line's comment is its help.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check audit bench bench-log torture
+.PHONY: help demo dev test check audit bench bench-log bench-engine torture
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,6 +35,9 @@ bench: ## how fast small workflows run here, on a private Postgres
 
 bench-log: ## how fast the log is, beside the same Postgres without it and beside other event stores (PEERS=no)
 	@scripts/bench-log.sh
+
+bench-engine: ## what a workflow takes: three steps, a slow call, a backlog
+	@scripts/bench-engine.sh
 
 torture: ## kill, cut and freeze everything around the log, and hold its promises against it (15 minutes; MINUTES for each half)
 	@scripts/install.sh compiler postgres disks

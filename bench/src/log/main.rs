@@ -1,7 +1,6 @@
 //! `make bench-log`: how fast the log is, beside the most that the same Postgres does with the same
 //! rows. `scripts/bench-log.sh` starts the server and this; docs/benchmarks.md has figures.
 
-mod cost;
 mod history;
 mod load;
 mod long;
@@ -15,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use bench::cost::Reading;
+use bench::databases::Databases;
 
-use crate::cost::Reading;
 use crate::history::History;
 use crate::load::{Ran, count};
 use crate::ours::Load;
@@ -26,12 +25,11 @@ use crate::raw::How;
 
 /// Makes a database for each run, and prints what came of it.
 struct Bench {
-    admin: String,
+    databases: Databases,
     long: Duration,
     only: String,
     /// How long the log is of which read models are made.
     events: usize,
-    made: u32,
 }
 
 #[tokio::main]
@@ -41,11 +39,10 @@ async fn main() -> Result<()> {
         Err(_) => Ok(default),
     };
     let mut bench = Bench {
-        admin: env::var("DATABASE_URL").context("DATABASE_URL")?,
+        databases: Databases::new(env::var("DATABASE_URL").context("DATABASE_URL")?),
         long: Duration::from_secs(number("SECONDS_EACH", 4)?),
         only: env::var("ONLY").unwrap_or_default(),
         events: usize::try_from(number("EVENTS", 500_000)?)?,
-        made: 0,
     };
     println!("| what | callers | events/s | p50 ms | p99 ms | CPU µs/event | WAL bytes/event |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
@@ -104,7 +101,7 @@ async fn appends(bench: &mut Bench) -> Result<()> {
         })
         .await?;
     if "everstep, read all, seal".contains(&bench.only) {
-        let url = bench.fresh().await?;
+        let url = bench.databases.fresh().await?;
         ours::append(&url, Load { callers: 64, long, logs: 1, stale: 0, sealed: false }).await?;
         bench
             .measure("everstep, read all", 1, &url, async |url| ours::read(url, 2000).await)
@@ -120,14 +117,14 @@ async fn models(bench: &mut Bench) -> Result<()> {
         return Ok(());
     }
     let files = tempfile::tempdir()?;
-    let history = History::record(&bench.fresh().await?, files.path()).await?;
-    let url = bench.fresh().await?;
+    let history = History::record(&bench.databases.fresh().await?, files.path()).await?;
+    let url = bench.databases.fresh().await?;
     let filled = history.fill(&url, bench.events).await?;
     eprintln!("{filled} events of real executions");
     bench.measure("models: read into facts", 1, &url, views::decode).await?;
     bench.measure("models: rebuild all", 1, &url, views::rebuild).await?;
     bench.measure("models: verify all", 1, &url, views::verify).await?;
-    let url = bench.fresh().await?;
+    let url = bench.databases.fresh().await?;
     history.fill(&url, bench.events).await?;
     let one = async |url: &str| views::catch_up(url, "executions").await;
     bench.measure("models: catch up executions", 1, &url, one).await?;
@@ -136,7 +133,7 @@ async fn models(bench: &mut Bench) -> Result<()> {
 
 /// What a log of so many million events makes slower. It takes a quarter of an hour and 25 GB.
 async fn growing(bench: &mut Bench) -> Result<()> {
-    let (url, long) = (bench.fresh().await?, bench.long * 2);
+    let (url, long) = (bench.databases.fresh().await?, bench.long * 2);
     eventstore::migrate(&url).await?;
     for million in [3, 30] {
         long::fill(&url, million * 1_000_000).await?;
@@ -173,7 +170,7 @@ impl Bench {
         if !format!("{name} {callers}").contains(&self.only) {
             return Ok(());
         }
-        let url = self.fresh().await?;
+        let url = self.databases.fresh().await?;
         self.measure(name, callers, &url, work).await
     }
 
@@ -182,21 +179,12 @@ impl Bench {
     where
         F: AsyncFnOnce(&str) -> Result<Ran>,
     {
-        let before = Reading::take(url).await?;
+        let before = Reading::take(url, &[std::process::id()]).await?;
         let ran = work(url).await.with_context(|| format!("{name}, {callers} callers"))?;
         let (processor, wal) = before.since(url, count(ran.events)).await?;
         let cell = |time: Option<f64>| time.map_or(String::new(), |time| format!("{time:.2}"));
         let (rate, p50, p99) = (ran.per_second(), cell(ran.p50), cell(ran.p99));
         println!("| {name} | {callers} | {rate:.0} | {p50} | {p99} | {processor:.1} | {wal:.0} |");
         Ok(())
-    }
-
-    async fn fresh(&mut self) -> Result<String> {
-        self.made += 1;
-        let name = format!("bench_{}", self.made);
-        let mut connection = PgConnection::connect(&self.admin).await?;
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-        connection.execute("CHECKPOINT").await?;
-        Ok(self.admin.replace("/postgres?", &format!("/{name}?")))
     }
 }

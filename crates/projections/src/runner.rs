@@ -242,11 +242,15 @@ async fn write(
     if !checkpoint::take(db, view.name(), after).await? {
         return Ok(false);
     }
-    // What a crash takes away is folded again: rows and checkpoint go together. And a plan that was
-    // made while a table was small reads all of it for ever.
+    // What a crash takes away is folded again: rows and checkpoint go together. And rows are only
+    // ever sought by their keys: a planner that believes a table to be as small as when it was last
+    // analysed reads all of it.
     sqlx::query(
         "SELECT set_config('synchronous_commit', 'off', true),
-                set_config('plan_cache_mode', 'force_custom_plan', true)",
+                set_config('plan_cache_mode', 'force_custom_plan', true),
+                set_config('enable_seqscan', 'off', true),
+                set_config('enable_hashjoin', 'off', true),
+                set_config('enable_mergejoin', 'off', true)",
     )
     .execute(&mut *db)
     .await?;

@@ -1,4 +1,4 @@
-//! What a run costs beside time: processor and write-ahead log.
+//! What a run costs beside time: processor, memory and write-ahead log.
 
 use std::fs;
 
@@ -9,34 +9,43 @@ use sqlx::{Connection, PgConnection};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A reading of all counters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading {
+#[derive(Debug, Clone)]
+pub struct Reading {
+    clients: Vec<u32>,
     processor: f64,
     wal: f64,
 }
 
 impl Reading {
-    /// Reads the counters of a server, and of the clients: this process and its children.
-    pub(crate) async fn take(url: &str) -> Result<Self> {
+    /// Reads the counters of a server, and of some of its clients and their children.
+    pub async fn take(url: &str, clients: &[u32]) -> Result<Self> {
         let mut connection = PgConnection::connect(url).await?;
         let wal: f64 = sqlx::query_scalar("SELECT (pg_current_wal_lsn() - '0/0')::float8")
             .fetch_one(&mut connection)
             .await?;
-        let directory: String = sqlx::query_scalar("SELECT current_setting('data_directory')")
-            .fetch_one(&mut connection)
-            .await?;
-        let pid = fs::read_to_string(format!("{directory}/postmaster.pid"))?;
-        let postmaster = pid.lines().next().context("no process id")?.parse()?;
+        let postmaster = postmaster(&mut connection).await?;
         connection.close().await?;
-        let processor = family(postmaster)? + family(std::process::id())?;
-        Ok(Self { processor, wal })
+        let mut processor = 0.0;
+        for pid in clients.iter().copied().chain([postmaster]) {
+            processor += family(pid)?;
+        }
+        Ok(Self { clients: clients.to_vec(), processor, wal })
     }
 
-    /// Processor microseconds and bytes of write-ahead log for each of `events` since this reading.
-    pub(crate) async fn since(self, url: &str, events: f64) -> Result<(f64, f64)> {
-        let now = Self::take(url).await?;
-        Ok(((now.processor - self.processor) * 1_000_000.0 / events, (now.wal - self.wal) / events))
+    /// Processor microseconds and bytes of write-ahead log for each of `count` since this reading.
+    pub async fn since(self, url: &str, count: f64) -> Result<(f64, f64)> {
+        let now = Self::take(url, &self.clients).await?;
+        Ok(((now.processor - self.processor) * 1_000_000.0 / count, (now.wal - self.wal) / count))
     }
+}
+
+/// The process id of the server.
+async fn postmaster(connection: &mut PgConnection) -> Result<u32> {
+    let directory: String = sqlx::query_scalar("SELECT current_setting('data_directory')")
+        .fetch_one(connection)
+        .await?;
+    let pid = fs::read_to_string(format!("{directory}/postmaster.pid"))?;
+    Ok(pid.lines().next().context("no process id")?.parse()?)
 }
 
 /// Seconds of processor time of a process, its living children, and those that have ended.

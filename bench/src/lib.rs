@@ -1,0 +1,4 @@
+//! What the benchmarks have in common.
+
+pub mod cost;
+pub mod databases;
