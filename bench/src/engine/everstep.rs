@@ -9,7 +9,7 @@ use testkit::api::Client;
 use testkit::everstep::{Server, Setup};
 
 use crate::load::{Enough, Ran, drive};
-use crate::slow::Slow;
+use testkit::slow::Slow;
 
 /// How long a caller waits for one workflow.
 const PATIENCE: &str = "60s";

@@ -3,7 +3,6 @@
 
 mod everstep;
 mod load;
-mod slow;
 
 use std::env;
 use std::fs::Permissions;
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::everstep::Everstep;
 use crate::load::{Enough, Ran, float};
-use crate::slow::Slow;
+use testkit::slow::Slow;
 
 /// How long the world takes to answer a call.
 const LATE: Duration = Duration::from_millis(50);
@@ -45,7 +44,9 @@ async fn main() -> Result<()> {
         only: env::var("ONLY").unwrap_or_default(),
         files: files.prefix("everstep-bench.").permissions(readable).tempdir()?,
     };
-    println!("| what | callers | workflows/s | p50 ms | p95 ms | p99 ms | CPU ms each | WAL bytes each |");
+    println!(
+        "| what | callers | workflows/s | p50 ms | p95 ms | p99 ms | CPU ms each | WAL bytes each |"
+    );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for round in 1..=number("ROUNDS", 1)? {
         if round > 1 {
@@ -122,5 +123,7 @@ fn print(name: &str, callers: u64, ran: &Ran, (processor, wal): (f64, f64)) {
     let cell = |percent| ran.within(percent).map_or(String::new(), |time| format!("{time:.1}"));
     let (rate, processor) = (ran.per_second(), processor / 1000.0);
     let (p50, p95, p99) = (cell(50), cell(95), cell(99));
-    println!("| {name} | {callers} | {rate:.0} | {p50} | {p95} | {p99} | {processor:.2} | {wal:.0} |");
+    println!(
+        "| {name} | {callers} | {rate:.0} | {p50} | {p95} | {p99} | {processor:.2} | {wal:.0} |"
+    );
 }

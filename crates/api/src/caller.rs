@@ -3,9 +3,9 @@
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use domain::api_key::{Access, ApiKey, Token};
+use domain::api_key::{Access, Token};
 use domain::{Actor, Id, Tenant};
-use eventstore::{Clock, Metadata, load};
+use eventstore::{Clock, Metadata};
 use uuid::Uuid;
 
 use crate::gateway::RequestId;
@@ -66,7 +66,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let app = App::from_ref(state);
         let token = bearer(&parts.headers).ok_or_else(unauthenticated)?;
-        let (key, _) = load::<ApiKey>(&*app.log, token.tenant, Id::from_uuid(token.key)).await?;
+        let key = app.api_keys.look(&*app.log, token.tenant, Id::from_uuid(token.key)).await?;
         let access = key.opens(&token).ok_or_else(unauthenticated)?;
         let request = parts.extensions.get::<RequestId>().map_or_else(|| app.clock.id(), |id| id.0);
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());

@@ -9,8 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Aggregate, Fault, Id, Tenant};
 use eventstore::{
-    Answered, CommandKey, ExecuteError, Executed, Held, Keyed, Position, Reply, Request, Version,
-    execute,
+    Answered, CommandKey, ExecuteError, Held, Keyed, Position, Reply, Request, StreamId, Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -230,6 +229,27 @@ impl<B> Command<B> {
         command: &A::Command,
         answer: Answer<'_, A, V>,
     ) -> Result<Done, Problem> {
+        self.carry_out(app, Held::new(self.caller.tenant, id), command, answer).await
+    }
+
+    /// Gives the command that makes an aggregate, whose id was made for it.
+    pub(crate) async fn begin<A: Aggregate, V: Serialize>(
+        &self,
+        app: &App,
+        id: Id<A>,
+        command: &A::Command,
+        answer: Answer<'_, A, V>,
+    ) -> Result<Done, Problem> {
+        self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer).await
+    }
+
+    async fn carry_out<A: Aggregate, V: Serialize>(
+        &self,
+        app: &App,
+        mut held: Held<A>,
+        command: &A::Command,
+        answer: Answer<'_, A, V>,
+    ) -> Result<Done, Problem> {
         let reply = |state: &A| Reply {
             status: answer.status.as_u16(),
             location: answer.location.clone(),
@@ -240,8 +260,9 @@ impl<B> Command<B> {
             if_match: self.if_match,
             reply: self.key.clone().map(|key| Keyed { key, reply: &reply }),
         };
-        match execute(&*app.log, id, command, &request).await {
-            Ok(Executed { state, version, position, changed: _ }) => {
+        match held.execute(&*app.log, command, &request).await {
+            Ok(_) => {
+                let Held { state, version, position, .. } = held;
                 Ok(Done { reply: reply(&state), version, position, replayed: false })
             }
             Err(ExecuteError::Replayed(Answered { reply, position, version, .. })) => {
@@ -324,8 +345,8 @@ pub(crate) fn id<T>(text: &str, code: &'static str, what: &str) -> Result<Id<T>,
     Uuid::parse_str(text).map(Id::from_uuid).map_err(|_| Problem::not_found(code, what))
 }
 
-/// Waits until an aggregate is as wanted: its state and the position of the log by then, or
-/// nothing if that takes longer.
+/// Waits until an aggregate is as wanted: its state and the position from which on readers see it so, or nothing
+/// if that takes longer.
 pub(crate) async fn until<A: Aggregate>(
     app: &App,
     tenant: Id<Tenant>,
@@ -334,17 +355,15 @@ pub(crate) async fn until<A: Aggregate>(
     wanted: &(dyn Fn(&A) -> bool + Send + Sync),
 ) -> Result<Option<(A, Position)>, Problem> {
     let deadline = Instant::now() + most;
-    let mut head = app.log.watch();
+    let mut ear = app.moves.listen(StreamId::of(tenant, id));
     let mut known = Held::new(tenant, id);
     loop {
-        head.mark_unchanged();
         known.catch_up(&*app.log).await?;
         if wanted(&known.state) {
-            return Ok(Some((known.state, app.log.head().await?)));
+            return Ok(Some((known.state, known.position)));
         }
-        match timeout_at(deadline, head.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return Ok(None),
+        if timeout_at(deadline, ear.moved()).await.is_err() {
+            return Ok(None);
         }
     }
 }

@@ -21,9 +21,10 @@ use axum::Router;
 use connectors::egress::Egress;
 use connectors::models::Models;
 use connectors::vault::Vault;
+use domain::api_key::ApiKey;
 use eventstore::audit::Trees;
 use eventstore::personal::Keyring;
-use eventstore::{Clock, EventStore, Plans};
+use eventstore::{Clock, EventStore, Known, Moves, Plans};
 use sqlx::PgPool;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,6 +39,10 @@ pub struct App {
     pub log: Arc<dyn EventStore>,
     /// What proves the log, through the same role.
     pub trees: Trees,
+    /// Wakes who waits for a stream.
+    pub moves: Arc<Moves>,
+    /// The keys that callers come with.
+    pub api_keys: Arc<Known<ApiKey>>,
     /// Published workflows, compiled.
     pub plans: Arc<Plans>,
     /// The read models, through the query role.

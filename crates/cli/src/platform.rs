@@ -9,7 +9,7 @@ use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
 use eventstore::audit::Trees;
 use eventstore::personal::{Keyring, Sealed};
-use eventstore::{Clock, EventStore, NameError, PgEventStore, Plans, Role};
+use eventstore::{Clock, EventStore, Moves, NameError, PgEventStore, Plans, Role};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -79,6 +79,8 @@ impl Platform {
         let app = api::App {
             log: log.clone(),
             trees,
+            moves: Arc::new(Moves::new(log.clone())),
+            api_keys: Arc::default(),
             plans,
             views,
             clock: clock.clone(),

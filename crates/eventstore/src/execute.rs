@@ -113,6 +113,8 @@ pub struct Held<A> {
     pub position: Position,
     /// The version of the last snapshot that was kept or found.
     kept: Version,
+    /// Whether it is certain, without a look, that it has no events.
+    is_unborn: bool,
 }
 
 impl<A: Aggregate> Held<A> {
@@ -120,7 +122,19 @@ impl<A: Aggregate> Held<A> {
     #[must_use]
     pub fn new(tenant: Id<Tenant>, id: Id<A>) -> Self {
         let stream = StreamId::of(tenant, id);
-        Self { stream, state: A::default(), version: 0, position: 0, kept: 0 }
+        Self { stream, state: A::default(), version: 0, position: 0, kept: 0, is_unborn: false }
+    }
+
+    /// An aggregate whose id was just made, so that nothing can have happened to it: nothing is
+    /// read before something does.
+    #[must_use]
+    pub fn unborn(tenant: Id<Tenant>, id: Id<A>) -> Self {
+        Self { is_unborn: true, ..Self::new(tenant, id) }
+    }
+
+    /// An aggregate that was read up to a version.
+    pub(crate) fn at(tenant: Id<Tenant>, id: Id<A>, state: A, version: Version) -> Self {
+        Self { state, version, kept: version, ..Self::new(tenant, id) }
     }
 
     /// Reads what has happened since.
@@ -211,7 +225,10 @@ impl<A: Aggregate> Held<A> {
         }
         let mut attempt = 1;
         loop {
-            self.catch_up(store).await?;
+            // If it was born nevertheless the append is refused, and the next attempt looks.
+            if !std::mem::take(&mut self.is_unborn) {
+                self.catch_up(store).await?;
+            }
             match self.once(store, command, request).await {
                 Err(ExecuteError::Store(Error::Conflict { .. })) if attempt < ATTEMPTS => {
                     attempt += 1;

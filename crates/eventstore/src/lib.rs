@@ -16,7 +16,9 @@ mod execute;
 #[cfg(test)]
 mod golden;
 mod judge;
+mod known;
 mod memory;
+mod moves;
 pub mod personal;
 mod pin;
 mod plans;
@@ -37,7 +39,9 @@ pub use database::{
 pub use deployment::{DEPLOYMENT, NameError, name_deployment};
 pub use execute::{ExecuteError, Executed, Held, Keyed, Request, execute, load};
 pub use judge::{APPEND_LIMIT, DEPTH_LIMIT, EVENT_LIMIT};
+pub use known::Known;
 pub use memory::MemoryEventStore;
+pub use moves::{Ear, Moves};
 pub use pin::pin_invocation;
 pub use plans::{PlanError, Plans};
 pub use port::{

@@ -160,6 +160,10 @@ impl EventStore for MemoryEventStore {
         Ok(rest.take(limit).cloned().collect())
     }
 
+    async fn version(&self, stream: StreamId) -> Result<Version, Error> {
+        Ok(self.log().of_stream(stream).last().map_or(0, |row| row.version))
+    }
+
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
         let log = self.log();
         Ok(log.snapshots.get(&stream).filter(|kept| kept.fold == fold).cloned())
@@ -177,6 +181,12 @@ impl EventStore for MemoryEventStore {
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
         let skip = usize::try_from(after).unwrap_or(0);
         Ok(self.log().events.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error> {
+        let log = self.log();
+        let within = log.events.iter().filter(|event| (after + 1..=upto).contains(&event.position));
+        Ok(within.map(|event| event.stream).collect())
     }
 
     async fn select(

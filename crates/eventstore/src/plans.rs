@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::workflow::{Plan, Workflow};
 use domain::{Fault, Id, Tenant};
 
-use crate::{Error, EventStore, load};
+use crate::{Error, EventStore, Known};
 
 /// How many compiled versions are kept; beyond it all are dropped and compiled anew on demand.
 const CAPACITY: usize = 1_000;
@@ -16,6 +16,7 @@ type Key = (Id<Tenant>, Id<Workflow>, u32);
 /// Compiled versions of workflows. A version never changes, so what was compiled once stays true.
 #[derive(Debug, Default)]
 pub struct Plans {
+    workflows: Known<Workflow>,
     compiled: Mutex<HashMap<Key, Arc<Plan>>>,
 }
 
@@ -47,7 +48,7 @@ impl Plans {
         workflow: Id<Workflow>,
         version: Option<&str>,
     ) -> Result<(u32, Arc<Plan>), PlanError> {
-        let (state, _) = load::<Workflow>(store, tenant, workflow).await?;
+        let state = self.workflows.look(store, tenant, workflow).await?;
         if !state.is_live() {
             return Err(PlanError::NotFound);
         }
@@ -69,7 +70,7 @@ impl Plans {
         if let Some(plan) = self.lock().get(&key) {
             return Ok(plan.clone());
         }
-        let (state, _) = load::<Workflow>(store, tenant, workflow).await?;
+        let state = self.workflows.look(store, tenant, workflow).await?;
         let found = state.revisions().iter().find(|known| known.revision == revision);
         self.compiled(key, &found.ok_or(PlanError::NoSuchVersion)?.document)
     }

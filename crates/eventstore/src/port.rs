@@ -349,6 +349,10 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Recorded>, Error>;
 
+    /// The version of a stream, 0 if it has no events: what was appended before this was asked for
+    /// is counted. Costs less than loading nothing, the more so the more is asked for at once.
+    async fn version(&self, stream: StreamId) -> Result<Version, Error>;
+
     /// The newest snapshot of a stream that this fold has made, if one was kept.
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error>;
 
@@ -358,6 +362,10 @@ pub trait EventStore: Send + Sync {
     /// At most `limit` events of all streams after `after`, in order. Fewer than `limit` means
     /// that the end of the log was reached.
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error>;
+
+    /// The streams that got the events after `after` up to `upto`, each at least once. Of events that
+    /// left the table long ago it may say nothing: for whoever follows the end of the log.
+    async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error>;
 
     /// At most `limit` of the events after `after` that pass a filter, in order. An empty stretch
     /// that ends after `after` has none of them, and the log may go on behind it; one that ends at

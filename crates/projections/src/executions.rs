@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::tasks::{self, Task};
+use crate::told::value;
 use crate::values::{json, micros, millis_between, problem, without_detail};
 use crate::{Cursor, Page, Paging, Reader, Seen, Table, View, waits};
 
@@ -192,7 +193,7 @@ pub(crate) struct Row {
     error: Option<String>,
     reason: Option<String>,
     subject: Option<Uuid>,
-    erased: bool,
+    pub(crate) erased: bool,
 }
 
 /// The view itself.
@@ -269,6 +270,27 @@ impl Row {
         let only_time = |why: &Why| why.until.is_some();
         let waits = !self.waits.is_empty() && self.waits.iter().all(only_time);
         self.status = if waits { "waiting" } else { "running" }.to_owned();
+    }
+
+    /// What is shown of it.
+    pub(crate) fn shown(self, id: Uuid, tasks: Vec<Task>) -> Detail {
+        let summary = Summary {
+            id,
+            workflow_id: self.workflow,
+            workflow_version: self.workflow_version,
+            revision: self.revision.into(),
+            status: self.status,
+            trigger: self.trigger,
+            error: self.error.as_deref().map(value),
+            reason: self.reason,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            duration_ms: self.duration_ms,
+            erased: self.erased,
+            etag: self.version,
+        };
+        let (input, output) = (value(&self.input), self.output.as_deref().map(value));
+        Detail { summary, input, output, why: self.waits, tasks }
     }
 
     fn forget(&mut self) {

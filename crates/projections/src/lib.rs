@@ -28,6 +28,7 @@ pub mod tasks;
 pub mod templates;
 #[cfg(test)]
 mod tests;
+pub mod told;
 mod usage;
 mod values;
 mod view;

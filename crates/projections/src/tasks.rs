@@ -10,6 +10,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::told::value;
 use crate::values::{integer, json, micros, problem, without_detail};
 use crate::{Reader, Seen, Table, View};
 
@@ -152,6 +153,22 @@ impl Row {
             }
             Progress::Skipped => self.end("skipped", seen),
             Progress::Cancelled => self.end("cancelled", seen),
+        }
+    }
+
+    /// What is shown of it.
+    pub(crate) fn shown(self, run: i32) -> Task {
+        Task {
+            run,
+            name: self.name,
+            task: self.task,
+            status: self.status,
+            attempt: self.attempt.into(),
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            input: self.input.as_deref().map(value),
+            output: self.output.as_deref().map(value),
+            error: self.error.as_deref().map(value),
         }
     }
 

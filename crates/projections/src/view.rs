@@ -136,6 +136,13 @@ impl<V: View> Projection for V {
 
 /// Has the rows that events concern take note of them.
 async fn fold<V: View>(tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
+    let news = grouped::<V>(events);
+    let rows = tables.fetch(&V::TABLE, news.keys()).await?;
+    tables.save(&V::TABLE, evolved::<V>(news, rows)).await
+}
+
+/// Events by the rows that they concern.
+pub(crate) fn grouped<'a, V: View>(events: &[&'a Seen]) -> BTreeMap<V::Key, Vec<&'a Seen>> {
     let mut by_key = BTreeMap::<V::Key, Vec<&Seen>>::new();
     for &seen in events {
         // The same row more than once is the same row.
@@ -143,16 +150,23 @@ async fn fold<V: View>(tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Resul
             by_key.entry(key).or_default().push(seen);
         }
     }
-    let mut rows = tables.fetch(&V::TABLE, by_key.keys()).await?;
+    by_key
+}
+
+/// Rows after what is new to each of them.
+pub(crate) fn evolved<V: View>(
+    news: BTreeMap<V::Key, Vec<&Seen>>,
+    mut rows: BTreeMap<V::Key, V::Row>,
+) -> BTreeMap<V::Key, Option<V::Row>> {
     let mut folded = BTreeMap::new();
-    for (key, news) in by_key {
+    for (key, news) in news {
         let mut row = rows.remove(&key);
         for seen in news {
             V::evolve(&key, &mut row, seen);
         }
         folded.insert(key, row);
     }
-    tables.save(&V::TABLE, folded).await
+    folded
 }
 
 /// Has all rows of a subject forget them.

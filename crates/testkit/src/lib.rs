@@ -14,5 +14,6 @@ pub mod http;
 pub mod openai;
 pub mod processes;
 pub mod rabbitmq;
+pub mod slow;
 pub mod smtp;
 pub mod webhook;

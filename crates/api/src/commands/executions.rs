@@ -2,10 +2,11 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use domain::Id;
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
 use domain::workflow::Workflow;
-use eventstore::load;
+use domain::{Id, Tenant};
+use eventstore::{Position, StreamId, load};
+use projections::told;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -13,8 +14,15 @@ use uuid::Uuid;
 
 use super::subjects;
 use crate::command::{Answer, Command, Json, id, until};
+use crate::queries::{self, ExecutionView};
 use crate::query::{Parameters, Wait, parse_wait};
-use crate::{App, Problem, queries};
+use crate::{App, Problem};
+
+/// What an execution is called that has not ended.
+const RUNNING: &str = "running";
+
+/// How many events of an execution are read to answer whoever waited for its end.
+const STORY: usize = 200;
 
 /// What an execution is started with.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,17 +101,35 @@ pub(super) async fn execute(
     };
     let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
     let answer = Answer::accepted(location, &view);
-    let done = command.execute(&app, execution, &start, answer).await?;
+    let done = command.begin(&app, execution, &start, answer).await?;
     let Some(wait) = wait else { return Ok(done.into_response()) };
     // A repeated command is answered with the execution that the first one started.
-    let accepted = serde_json::from_str::<Accepted>(&done.reply.body);
+    let accepted = serde_json::from_str::<Accepted>(&done.reply.body).ok();
+    let is_over = accepted.as_ref().is_some_and(|accepted| accepted.status != RUNNING);
     let execution = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
-    match until(&app, tenant, execution, wait, &Execution::is_over).await? {
-        Some((_, position)) => {
-            let seen = queries::execution_at(&app, tenant, workflow, execution, position).await?;
-            Ok(([("x-position", position.to_string())], axum::Json(seen)).into_response())
-        }
-        None => Ok(done.into_response()),
+    let position = if is_over {
+        Some(done.position)
+    } else {
+        let over = until(&app, tenant, execution, wait, &Execution::is_over).await?;
+        over.map(|(_, position)| position)
+    };
+    let Some(position) = position else { return Ok(done.into_response()) };
+    let seen = at(&app, (tenant, workflow, execution), position).await?;
+    Ok(([("x-position", position.to_string())], axum::Json(seen)).into_response())
+}
+
+/// An execution from a position on. Its own events tell it at once; of one with a long story that
+/// is left to the read models.
+async fn at(
+    app: &App,
+    (tenant, workflow, execution): (Id<Tenant>, Id<Workflow>, Id<Execution>),
+    position: Position,
+) -> Result<ExecutionView, Problem> {
+    let events = app.log.load(StreamId::of(tenant, execution), 0, STORY).await?;
+    let told = if events.len() < STORY { told::execution(&events)? } else { None };
+    match told.filter(|told| told.summary.workflow_id == workflow.as_uuid()) {
+        Some(told) => Ok(told),
+        None => queries::execution_at(app, tenant, workflow, execution, position).await,
     }
 }
 
@@ -144,7 +170,7 @@ pub(super) async fn cancel(
 
 fn status(phase: &Phase) -> &'static str {
     match phase {
-        Phase::Unborn | Phase::Running => "running",
+        Phase::Unborn | Phase::Running => RUNNING,
         Phase::Completed(_) => "completed",
         Phase::Faulted(_) => "faulted",
         Phase::Cancelled => "cancelled",

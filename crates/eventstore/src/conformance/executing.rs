@@ -7,13 +7,15 @@ use uuid::Uuid;
 use super::tally::{Command, Refused, Tally};
 use super::{key, meta, reply, tenant};
 use crate::{
-    Error, EventStore, ExecuteError, Held, Keyed, Metadata, Reply, Request, StreamId, Version,
-    execute, load,
+    Error, EventStore, ExecuteError, Held, Keyed, Known, Metadata, Reply, Request, StreamId,
+    Version, execute, load,
 };
 
 pub(super) async fn check(store: &dyn EventStore) {
     commands_become_history(store).await;
     another_tenants_aggregate_is_unknown(store).await;
+    what_is_known_is_as_new_as_the_question(store).await;
+    who_is_wrongly_taken_for_unborn_is_looked_at(store).await;
     a_stale_caller_is_told_the_version(store).await;
     a_repeated_command_gets_its_answer(store).await;
     a_command_that_changes_nothing_is_answered_too(store).await;
@@ -70,6 +72,27 @@ async fn another_tenants_aggregate_is_unknown(store: &dyn EventStore) {
     let stranger = Request { if_match: Some(1), ..nth(tenant(42), 2) };
     let refused = execute(store, tally, &Command::Close, &stranger).await;
     assert!(matches!(refused, Err(ExecuteError::Refused(Refused::NotFound))), "{refused:?}");
+}
+
+async fn what_is_known_is_as_new_as_the_question(store: &dyn EventStore) {
+    let (t, tally, known) = (tenant(60), id(1), Known::default());
+    let sum = async |t| known.look(store, t, tally).await.expect("looks").sum;
+    assert_eq!(sum(t).await, 0);
+    for nth_time in 1..=3 {
+        execute(store, tally, &Command::Add(1), &nth(t, nth_time)).await.expect("adds");
+        assert_eq!(sum(t).await, i64::try_from(nth_time).expect("is small"));
+    }
+    assert_eq!(sum(tenant(61)).await, 0, "of another tenant");
+    assert_eq!(sum(t).await, 3);
+}
+
+async fn who_is_wrongly_taken_for_unborn_is_looked_at(store: &dyn EventStore) {
+    let (t, tally) = (tenant(62), id(1));
+    let mut first = Held::unborn(t, tally);
+    assert!(first.execute(store, &Command::Add(1), &nth(t, 1)).await.expect("adds"));
+    let mut second = Held::unborn(t, tally);
+    assert!(second.execute(store, &Command::Add(2), &nth(t, 2)).await.expect("adds"));
+    assert_eq!((second.version, second.state.sum), (2, 3));
 }
 
 async fn a_stale_caller_is_told_the_version(store: &dyn EventStore) {

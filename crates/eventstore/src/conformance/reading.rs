@@ -49,6 +49,8 @@ async fn what_is_stored_is_read(store: &dyn EventStore) {
 async fn a_stream_is_loaded_from_any_version(store: &dyn EventStore) {
     let s = stream(tenant(21), 1);
     store.append(one(s, Expected::None, 1..=3)).await.expect("appends");
+    assert_eq!(store.version(s).await.expect("asks"), 3);
+    assert_eq!(store.version(stream(tenant(20), 9)).await.expect("asks"), 0, "has no events");
     for (after, expected) in [(0, vec![1, 2, 3]), (2, vec![3]), (3, vec![]), (9, vec![])] {
         let rows = store.load(s, after, 1_000).await.expect("loads");
         assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), expected);
@@ -82,6 +84,10 @@ async fn another_tenants_stream_is_not_there(store: &dyn EventStore) {
     store.append(one(theirs, Expected::None, [3])).await.expect("is another stream");
     assert_eq!(store.load(mine, 0, 1_000).await.expect("loads").len(), 1);
     assert_eq!(store.load(theirs, 0, 1_000).await.expect("loads").len(), 1);
+    store.append(one(theirs, Expected::At(1), [4])).await.expect("appends");
+    let versions = tokio::join!(store.version(mine), store.version(theirs), store.version(other));
+    let versions = [versions.0, versions.1, versions.2].map(|version| version.expect("asks"));
+    assert_eq!(versions, [1, 2, 0]);
     let owner = store.tenant_of("thing", mine.id).await.expect("asks");
     assert_eq!(owner, Some(mine.tenant), "whoever had the id first");
     assert_eq!(store.tenant_of("other", mine.id).await.expect("asks"), None);

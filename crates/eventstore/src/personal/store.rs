@@ -133,6 +133,10 @@ impl<S: EventStore> EventStore for Sealed<S> {
         self.open(self.log.load(stream, after, limit).await?).await
     }
 
+    async fn version(&self, stream: StreamId) -> Result<Version, Error> {
+        self.log.version(stream).await
+    }
+
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
         let Some(mut kept) = self.log.snapshot(stream, fold).await? else { return Ok(None) };
         let (_, key) = self.key_of(stream.tenant, kept.subject).await?;
@@ -153,6 +157,10 @@ impl<S: EventStore> EventStore for Sealed<S> {
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
         self.open(self.log.read(after, limit).await?).await
+    }
+
+    async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error> {
+        self.log.streams(after, upto).await
     }
 
     async fn select(

@@ -5,7 +5,8 @@ mod batch;
 mod bell;
 mod row;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod versions;
 mod writer;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use self::archive::{ArchiveError, Archived, Partition, archive, partitions};
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
 use self::row::{Answer, Row, SnapshotRow, contiguous, select_rows};
+use self::versions::Versions;
 use self::writer::Writer;
 use crate::deployment::deployment;
 use crate::judge::{self, Found};
@@ -48,6 +50,7 @@ pub struct PgEventStore {
     log: i16,
     bell: Bell,
     writer: Writer,
+    versions: Versions,
     files: Files,
     deployment: OnceCell<Arc<str>>,
 }
@@ -66,7 +69,8 @@ impl PgEventStore {
     pub fn of_log(pool: PgPool, log: i16) -> Self {
         let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
         let (files, deployment) = (Files::default(), OnceCell::new());
-        Self { pool, log, bell, writer, files, deployment }
+        let versions = Versions::new(pool.clone(), log);
+        Self { pool, log, bell, writer, versions, files, deployment }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -200,6 +204,10 @@ impl EventStore for PgEventStore {
         self.recorded(rows).await
     }
 
+    async fn version(&self, stream: StreamId) -> Result<Version, Error> {
+        self.versions.ask(stream).await
+    }
+
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
         let query = || {
             sqlx::query_as::<_, SnapshotRow>(
@@ -262,6 +270,18 @@ impl EventStore for PgEventStore {
             }
             ends = now;
         }
+    }
+
+    async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error> {
+        let query = || {
+            sqlx::query_scalar(
+                "SELECT stream FROM es.event WHERE log_id = $1 AND position > $2 AND position <= $3",
+            )
+            .bind(self.log)
+            .bind(after)
+            .bind(upto)
+        };
+        Ok(retrying(|| query().fetch_all(&self.pool)).await?)
     }
 
     async fn select(

@@ -174,6 +174,15 @@ impl<'a> Tables<'a> {
     }
 }
 
+/// A row as it is fetched after it was saved: what Postgres cannot keep is not in it.
+pub(crate) fn refetched<K, R>(table: &Table, key: &K, row: &R) -> sqlx::Result<R>
+where
+    K: Serialize,
+    R: Serialize + DeserializeOwned,
+{
+    serde_json::from_value(Value::Object(table.columns(key, row)?)).map_err(broken)
+}
+
 fn list<'a>(columns: impl Iterator<Item = &'a str>) -> String {
     columns.map(|column| format!(r#""{column}""#)).collect::<Vec<_>>().join(", ")
 }

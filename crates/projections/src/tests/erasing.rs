@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::Id;
 use domain::subject::{Event, Subject};
-use eventstore::MemoryEventStore;
 use eventstore::personal::{Keyring, Sealed};
+use eventstore::{MemoryEventStore, StreamId};
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -64,10 +64,21 @@ async fn whoever_is_erased_is_in_no_read_model_and_all_else_is_as_it_was(pool: P
     let mut reader = told.story.reader(&pool).await;
     let every = executions::Filter::default();
     let page = executions::list(&mut reader, &every, Paging::new(9, None)).await.expect("lists");
+    let ids: Vec<Uuid> = page.items.iter().map(|one| one.id).collect();
     let statuses: Vec<_> = page.items.into_iter().map(|one| (one.status, one.erased)).collect();
     assert_eq!(statuses.len(), 5, "what happened is still known");
     assert!(statuses.iter().any(|(status, _)| status == "faulted"));
     assert!(statuses.iter().all(|(_, erased)| *erased));
+    for id in ids {
+        let shown = executions::get(&mut reader, id).await.expect("reads");
+        let stream = StreamId { tenant: told.story.tenant, category: "execution", id };
+        let events = told.story.log.load(stream, 0, 1_000).await.expect("loads");
+        assert_eq!(
+            crate::told::execution(&events).expect("tells"),
+            shown,
+            "its own events tell no more"
+        );
+    }
     drop(reader);
 
     rebuild(&pool, told.story.log.clone(), &[""; 0], &course()).await.expect("rebuilds");

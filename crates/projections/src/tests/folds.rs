@@ -11,6 +11,7 @@ use domain::prompt::Prompt;
 use domain::template::Template;
 use domain::workflow::{Plan, Workflow};
 use domain::{Actor, Aggregate};
+use eventstore::StreamId;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::analytics::{self, NotificationCounts, Percentiles, Span, Tokens};
 use crate::executions::{self, Filter, Why};
 use crate::{
     Paging, agents, api_keys, integration_logs, integrations, invocations, notifications,
-    partition, prompts, templates, workflows,
+    partition, prompts, templates, told, workflows,
 };
 
 /// Tries a call of an integration twice, a second apart, then waits.
@@ -73,6 +74,10 @@ async fn seen(story: &Story, pool: &PgPool, id: Uuid) -> (String, Vec<Why>, Vec<
     story.fold(pool).await;
     let mut reader = story.reader(pool).await;
     let found = executions::get(&mut reader, id).await.expect("reads").expect("it is there");
+    let stream = StreamId { tenant: story.tenant, category: Execution::NAME, id };
+    let events = story.log.load(stream, 0, 1_000).await.expect("loads");
+    let told = told::execution(&events).expect("can be read");
+    assert_eq!(told.as_ref(), Some(&found), "its own events tell the same");
     let tasks = found.tasks.into_iter().map(|task| (task.name, task.status)).collect();
     (found.summary.status, found.why, tasks)
 }
@@ -204,6 +209,9 @@ async fn an_execution_shows_its_data_as_it_was(pool: PgPool) {
     story.tell_execution(1).await;
     story.tell_execution(2).await;
     story.fold(&pool).await;
+    for id in [1, 2].map(Uuid::from_u128) {
+        let _ = seen(&story, &pool, id).await;
+    }
     let mut reader = story.reader(&pool).await;
     let one = executions::get(&mut reader, Uuid::from_u128(1)).await.expect("reads");
     let one = serde_json::to_value(one).expect("serializes");

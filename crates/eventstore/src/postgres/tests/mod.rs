@@ -20,7 +20,7 @@ use crate::{
     Append, Draft, Expected, Metadata, Role, StreamAppend, StreamId, conformance, connect,
 };
 
-pub(super) fn stream(id: u128) -> StreamId {
+pub(crate) fn stream(id: u128) -> StreamId {
     let tenant: Id<Tenant> = Id::from_uuid(Uuid::from_u128(1));
     StreamId { tenant, category: "thing", id: Uuid::from_u128(id) }
 }
@@ -51,7 +51,7 @@ pub(super) fn append(streams: impl IntoIterator<Item = StreamAppend>) -> Append 
     Append { meta, streams: streams.into_iter().collect(), reply: None }
 }
 
-pub(super) fn one(id: u128, expected: Expected, ids: impl IntoIterator<Item = u128>) -> Append {
+pub(crate) fn one(id: u128, expected: Expected, ids: impl IntoIterator<Item = u128>) -> Append {
     append([part(stream(id), expected, ids)])
 }
 

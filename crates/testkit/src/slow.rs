@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 
 /// A server on loopback that answers a call with its body, late. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Slow {
+pub struct Slow {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Slow {
-    pub(crate) async fn start(late: Duration) -> Result<Self> {
+    /// Starts one that answers so much later.
+    pub async fn start(late: Duration) -> Result<Self> {
         let answer = move |Json(body): Json<Value>| async move {
             tokio::time::sleep(late).await;
             Json(body)
@@ -33,7 +34,9 @@ impl Slow {
         Ok(Self { address, task })
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it answers.
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 }
