@@ -75,19 +75,19 @@ async fn another_tenants_aggregate_is_unknown(store: &dyn EventStore) {
 }
 
 async fn what_is_known_is_as_new_as_the_question(store: &dyn EventStore) {
-    let (t, tally, known) = (tenant(60), id(1), Known::default());
+    let (t, tally, known) = (tenant(70), id(1), Known::default());
     let sum = async |t| known.look(store, t, tally).await.expect("looks").sum;
     assert_eq!(sum(t).await, 0);
     for nth_time in 1..=3 {
         execute(store, tally, &Command::Add(1), &nth(t, nth_time)).await.expect("adds");
         assert_eq!(sum(t).await, i64::try_from(nth_time).expect("is small"));
     }
-    assert_eq!(sum(tenant(61)).await, 0, "of another tenant");
+    assert_eq!(sum(tenant(71)).await, 0, "of another tenant");
     assert_eq!(sum(t).await, 3);
 }
 
 async fn who_is_wrongly_taken_for_unborn_is_looked_at(store: &dyn EventStore) {
-    let (t, tally) = (tenant(62), id(1));
+    let (t, tally) = (tenant(72), id(1));
     let mut first = Held::unborn(t, tally);
     assert!(first.execute(store, &Command::Add(1), &nth(t, 1)).await.expect("adds"));
     let mut second = Held::unborn(t, tally);
