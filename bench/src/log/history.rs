@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chrono::TimeDelta;
+use domain::{Id, Tenant};
 use eventstore::personal::{Keyring, Sealed};
 use eventstore::{
     Append, Draft, EventStore, Expected, Metadata, PgEventStore, Recorded, Role, StreamAppend,
@@ -38,6 +39,8 @@ const RUNS: u32 = 16;
 const OF_A_RUN: [&str; 3] = ["execution", "invocation", "notification"];
 /// How many copies are stored at the same time.
 const AT_ONCE: usize = 256;
+/// How many copies are stored a second while something else is measured: some ten events each.
+const LIVE: f64 = 100.0;
 /// How much later each copy happened.
 const LATER: TimeDelta = TimeDelta::milliseconds(500);
 
@@ -81,9 +84,7 @@ impl History {
             .await?;
         let log = log(url).await?;
         self.tell(&*log, 0).await?;
-        let each = self.rows.iter().filter(|row| is_of_a_run(row)).count().max(1);
-        let copies = u32::try_from(events.saturating_sub(self.rows.len()).div_ceil(each))?;
-        stream::iter(1..=copies)
+        stream::iter(1..=self.copies(events)?)
             .map(|nth| self.tell(&*log, nth))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
@@ -92,6 +93,28 @@ impl History {
             sqlx::query(sql).execute(&mut db).await?;
         }
         Ok(u64::try_from(log.head().await?)?)
+    }
+
+    /// Whose executions they are.
+    pub(crate) fn tenant(&self) -> Result<Id<Tenant>> {
+        Ok(self.rows.iter().find(|row| is_of_a_run(row)).context("no execution")?.meta.tenant)
+    }
+
+    /// How many copies give so many events.
+    fn copies(&self, events: usize) -> Result<u32> {
+        let each = self.rows.iter().filter(|row| is_of_a_run(row)).count().max(1);
+        Ok(u32::try_from(events.saturating_sub(self.rows.len()).div_ceil(each))?)
+    }
+
+    /// Goes on with a log that was filled with so many events, at a steady rate, until it is dropped.
+    pub(crate) async fn live(&self, url: &str, events: usize) -> Result<()> {
+        let log = log(url).await?;
+        let mut beat = tokio::time::interval(Duration::from_secs_f64(1.0 / LIVE));
+        for nth in self.copies(events)? + 1.. {
+            beat.tick().await;
+            self.tell(&*log, nth).await?;
+        }
+        Ok(())
     }
 
     /// Stores the nth copy; only the first has what happened once.

@@ -2,6 +2,7 @@
 //! rows. `scripts/bench-log.sh` starts the server and this; docs/benchmarks.md has figures.
 
 mod history;
+mod live;
 mod load;
 mod long;
 mod ours;
@@ -54,6 +55,7 @@ async fn main() -> Result<()> {
         appends(&mut bench).await?;
         models(&mut bench).await?;
         if env::var_os("LONG").is_some() {
+            rebuilding(&mut bench).await?;
             growing(&mut bench).await?;
         }
         if let Some(directory) = env::var_os("PEERS") {
@@ -131,8 +133,29 @@ async fn models(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// How many events all read models are made anew of while everything goes on.
+const MANY: usize = 5_000_000;
+
+/// All read models of a long log, made anew under load. It takes some ten minutes.
+async fn rebuilding(bench: &mut Bench) -> Result<()> {
+    if !"models: rebuild all, 5 million".contains(&bench.only) {
+        return Ok(());
+    }
+    let files = tempfile::tempdir()?;
+    let history = History::record(&bench.databases.fresh().await?, files.path()).await?;
+    let url = bench.databases.fresh().await?;
+    history.fill(&url, MANY).await?;
+    let all = async |url: &str| views::rebuild(url).await;
+    bench.measure("models: rebuild all, 5 million", 1, &url, all).await?;
+    let under_load = async |url: &str| live::rebuild_under_load(url, &history, MANY).await;
+    bench.measure("models: rebuild all, 5 million, under load", 1, &url, under_load).await
+}
+
 /// What a log of so many million events makes slower. It takes a quarter of an hour and 25 GB.
 async fn growing(bench: &mut Bench) -> Result<()> {
+    if !"after 3 million, after 30 million".contains(&bench.only) {
+        return Ok(());
+    }
     let (url, long) = (bench.databases.fresh().await?, bench.long * 2);
     eventstore::migrate(&url).await?;
     for million in [3, 30] {

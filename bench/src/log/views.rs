@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use crate::history::log;
 use crate::load::Ran;
 
-const CONNECTIONS: u32 = 6;
+pub(crate) const CONNECTIONS: u32 = 6;
 const ALL: &[&str] = &[];
 const COURSE: Course<'static> = Course { build: "this one", rate: None, progress: &|_| {} };
 

@@ -1,7 +1,7 @@
 //! Events as the outside sees them: `CloudEvents` 1.0, on every edge the same.
 
-use chrono::SecondsFormat;
-use domain::Actor;
+use chrono::{Datelike, Timelike};
+use domain::{Actor, Timestamp};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -15,7 +15,9 @@ const SPEC: &str = "1.0";
 /// everyone who ever exported an event.
 ///
 /// Positions and versions are text, because numbers of this format end at 2³¹. Of its standard
-/// extensions it uses authentication context (`authtype`, `authid`) and distributed tracing.
+/// extensions it uses authentication context (`authtype`, `authid`), distributed tracing, partitioning,
+/// recorded time and sequence. Events of releases that did not note when they were recorded have none of
+/// the last three: what was hashed of them stays as it was.
 #[derive(Debug, Serialize)]
 pub struct CloudEvent<'a> {
     specversion: &'static str,
@@ -30,6 +32,15 @@ pub struct CloudEvent<'a> {
     pub subject: String,
     /// When it was decided, to the microsecond.
     pub time: String,
+    /// When it was stored; never before that of the event before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recordedtime: Option<String>,
+    /// Its place in the log, so that text sorts like numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<String>,
+    /// Its stream, within which order matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partitionkey: Option<Uuid>,
     datacontenttype: &'static str,
     /// Its place in the log.
     #[serde(serialize_with = "as_text")]
@@ -58,6 +69,12 @@ pub struct CloudEvent<'a> {
 
 impl<'a> From<&'a Recorded> for CloudEvent<'a> {
     fn from(event: &'a Recorded) -> Self {
+        Self { data: Some(personal::bare(event.data())), ..Self::without_data(event) }
+    }
+}
+
+impl<'a> CloudEvent<'a> {
+    fn without_data(event: &'a Recorded) -> Self {
         let Recorded { deployment, category, stream, version, meta, .. } = event;
         let (authtype, authid) = match meta.actor {
             Actor::System => ("system", None),
@@ -70,7 +87,10 @@ impl<'a> From<&'a Recorded> for CloudEvent<'a> {
             source: format!("/{deployment}/{}/{category}", meta.tenant),
             kind: &event.name,
             subject: format!("{category}/{stream}@{version}"),
-            time: meta.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            time: text(meta.at),
+            recordedtime: event.recorded_at.map(text),
+            sequence: event.recorded_at.map(|_| format!("{:019}", event.position)),
+            partitionkey: event.recorded_at.map(|_| *stream),
             datacontenttype: "application/json",
             position: event.position,
             streamversion: *version,
@@ -80,17 +100,31 @@ impl<'a> From<&'a Recorded> for CloudEvent<'a> {
             authtype,
             authid,
             traceparent: meta.traceparent.as_deref(),
-            data: Some(personal::bare(event.data())),
+            data: None,
         }
+    }
+
+    /// The JSON of an event without `data`.
+    pub(crate) fn envelope(event: &Recorded) -> String {
+        let envelope = CloudEvent::without_data(event);
+        serde_json::to_string(&envelope).expect("an envelope is plain data")
     }
 }
 
-impl CloudEvent<'_> {
-    /// Its JSON without `data`.
-    pub(crate) fn envelope(self) -> String {
-        let envelope = CloudEvent { data: None, ..self };
-        serde_json::to_string(&envelope).expect("an envelope is plain data")
-    }
+/// A time as RFC 3339 has it, in UTC and to the microsecond. By hand, because every event that is sealed
+/// has two, and chrono's way takes longer than all the rest of an envelope.
+fn text(time: Timestamp) -> String {
+    let (date, clock) = (time.date_naive(), time.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        date.year(),
+        date.month(),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        time.timestamp_subsec_micros()
+    )
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
@@ -100,7 +134,7 @@ fn as_text<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use chrono::{DateTime, SecondsFormat};
     use domain::Id;
     use serde_json::{Value, json};
 
@@ -128,6 +162,7 @@ mod tests {
                 traceparent,
                 at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
             },
+            recorded_at: DateTime::from_timestamp_micros(1_700_000_000_250_000),
         }
     }
 
@@ -146,6 +181,9 @@ mod tests {
                 "type": "execution.started",
                 "subject": format!("execution/{}@7", id(2)),
                 "time": "2023-11-14T22:13:20.000001Z",
+                "recordedtime": "2023-11-14T22:13:20.250000Z",
+                "sequence": "0000000005000000000",
+                "partitionkey": id(2),
                 "datacontenttype": "application/json",
                 "position": "5000000000",
                 "streamversion": "7",
@@ -158,6 +196,23 @@ mod tests {
                 "data": {"b": 1.10, "a": 2},
             })
         );
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        for micros in [0, 1, 1_700_000_000_000_001, 4_102_444_799_999_999, -1] {
+            let time = DateTime::from_timestamp_micros(micros).unwrap();
+            assert_eq!(text(time), time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_release_that_did_not_note_it_says_what_it_always_said() {
+        let event = Recorded { recorded_at: None, ..recorded(Actor::System, None) };
+        let shown = serde_json::to_value(CloudEvent::from(&event)).unwrap();
+        for name in ["recordedtime", "sequence", "partitionkey"] {
+            assert_eq!(shown.get(name), None);
+        }
     }
 
     #[test]

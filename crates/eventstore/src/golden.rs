@@ -75,6 +75,7 @@ fn row(category: &str, name: &str, schema: u16, body: &str) -> Recorded {
             traceparent: None,
             at: domain::scenario::NOON,
         },
+        recorded_at: None,
     }
 }
 

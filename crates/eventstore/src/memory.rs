@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use domain::{Id, Tenant};
+use domain::{Id, Tenant, Timestamp};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -30,6 +30,8 @@ struct Log {
     streams: HashMap<StreamId, Vec<usize>>,
     answers: HashMap<(Id<Tenant>, Uuid, String), Answered>,
     snapshots: HashMap<StreamId, Snapshot>,
+    /// When the last event was recorded.
+    recorded_at: Option<Timestamp>,
 }
 
 impl Default for MemoryEventStore {
@@ -85,6 +87,8 @@ impl Log {
 
     fn store(&mut self, append: Append) -> Appended {
         let meta = Metadata { at: judge::kept(append.meta.at), ..append.meta };
+        // A store without a clock takes that of whoever appends.
+        self.recorded_at = self.recorded_at.max(Some(meta.at));
         let mut versions = Vec::with_capacity(append.streams.len());
         for part in append.streams {
             self.extend(part.stream, part.events, &meta);
@@ -116,6 +120,7 @@ impl Log {
                 body: RawValue::from_string(draft.body).expect("bodies were checked to be JSON"),
                 opened: None,
                 meta: meta.clone(),
+                recorded_at: self.recorded_at,
             });
             self.streams.entry(stream).or_default().push(place);
         }

@@ -67,7 +67,8 @@ impl Moves {
     #[must_use]
     pub fn listen(&self, stream: StreamId) -> Ear {
         // Before anybody is noted as waiting, so that what happens from now on is behind it.
-        let head = self.log.watch();
+        let mut head = self.log.watch();
+        let after = *head.borrow_and_update();
         let mut waiting = lock(&self.waiting);
         let known = waiting.streams.get(&stream.id).and_then(Weak::upgrade);
         let sender = known.unwrap_or_else(|| {
@@ -77,7 +78,7 @@ impl Moves {
         });
         if !waiting.is_followed {
             waiting.is_followed = true;
-            tokio::spawn(follow(self.log.clone(), self.waiting.clone(), head));
+            tokio::spawn(follow(self.log.clone(), self.waiting.clone(), (head, after)));
         }
         Ear { moved: sender.subscribe(), _stream: sender }
     }
@@ -87,9 +88,8 @@ impl Moves {
 async fn follow(
     log: Arc<dyn EventStore>,
     waiting: Arc<Mutex<Waiting>>,
-    mut head: watch::Receiver<Position>,
+    (mut head, mut after): (watch::Receiver<Position>, Position),
 ) {
-    let mut after = *head.borrow_and_update();
     loop {
         // A log that is gone tells no news; who waits gives up when they are tired of it.
         let is_gone = head.changed().await.is_err();

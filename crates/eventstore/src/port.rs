@@ -97,6 +97,9 @@ pub struct Recorded {
     pub opened: Option<Box<RawValue>>,
     /// Its circumstances.
     pub meta: Metadata,
+    /// When it was stored, by the store's clock: never before that of the event before it. Events of
+    /// releases that did not note it have none.
+    pub recorded_at: Option<Timestamp>,
 }
 
 impl Recorded {

@@ -16,7 +16,11 @@ use tokio::sync::watch;
 use crate::step;
 
 /// The step that appends.
-const APPEND: &str = "es.append";
+const APPENDS: [&str; 2] = ["es.append", "es.append_one"];
+
+fn is_append(step: Option<&str>) -> bool {
+    step.is_some_and(|step| APPENDS.contains(&step))
+}
 
 /// Which side of a step something happens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,7 +206,7 @@ impl Up {
             // Sync, or a query that is not prepared.
             if kind == b'S' || kind == b'Q' {
                 let asked = self.bound.take();
-                if asked.as_deref() == Some(APPEND) && self.shared.cuts_in(Mode::CutBefore) {
+                if is_append(asked.as_deref()) && self.shared.cuts_in(Mode::CutBefore) {
                     return Ok(());
                 }
                 self.shared.come_to(Side::Before, asked.as_deref()).await;
@@ -260,7 +264,7 @@ impl Down {
             let is_step = locked(&self.under_way).front().is_some_and(Option::is_some);
             if kind == b'Z' {
                 let done = locked(&self.under_way).pop_front().flatten();
-                if done.as_deref() == Some(APPEND) && self.shared.cuts_in(Mode::CutAfter) {
+                if is_append(done.as_deref()) && self.shared.cuts_in(Mode::CutAfter) {
                     return Ok(());
                 }
                 self.shared.come_to(Side::After, done.as_deref()).await;

@@ -9,7 +9,7 @@ const VERBS: [&str; 8] =
 const BETWEEN: [&str; 10] =
     ["INTO", "FROM", "TABLE", "SCHEMA", "ONLY", "IF", "NOT", "EXISTS", "UNIQUE", "POLICY"];
 /// Functions that write.
-const FUNCTIONS: [&str; 3] = ["es.append", "es.make_partitions", "pg_notify"];
+const FUNCTIONS: [&str; 4] = ["es.append", "es.append_one", "es.make_partitions", "pg_notify"];
 
 /// The step that a statement is, if it writes: its verb and what it writes. What a rebuild does to
 /// its tables one after another is one step.
@@ -59,6 +59,7 @@ mod tests {
             ("CREATE TABLE IF NOT EXISTS es.x (LIKE y)", "CREATE es.x"),
             ("ALTER TABLE rm.work SET SCHEMA rm_old", "ALTER rm.*"),
             ("SELECT verdict FROM es.append($1, $2)", "es.append"),
+            ("SELECT es.append_one($1, $2)", "es.append_one"),
         ] {
             assert_eq!(of_statement(sql).as_deref(), Some(name), "{sql}");
         }

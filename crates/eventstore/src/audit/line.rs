@@ -26,7 +26,7 @@ pub fn data_hash(salt: &[u8], body: &[u8]) -> [u8; 32] {
 #[must_use]
 pub fn entry(event: &Recorded) -> String {
     let hash = data_hash(&event.salt, event.body.get().as_bytes());
-    let envelope = CloudEvent::from(event).envelope();
+    let envelope = CloudEvent::envelope(event);
     let open = envelope.strip_suffix('}').unwrap_or(&envelope);
     format!(r#"{open},"datahash":"{}"}}"#, BASE64_STANDARD.encode(hash))
 }

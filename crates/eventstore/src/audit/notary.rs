@@ -193,6 +193,7 @@ impl Notary {
         Ok(note)
     }
 
+    /// Stores tiles, all with one statement.
     async fn put(
         &self,
         db: &mut PgConnection,
@@ -200,30 +201,63 @@ impl Notary {
         grown: &[Tile],
         marks: &BTreeMap<u64, Marks>,
     ) -> Result<(), Error> {
-        for tile in grown {
+        let tiles = TileColumns::of(grown, marks);
+        sqlx::query(
+            "INSERT INTO es.tile
+                 (log_id, tree, level, nth, hashes, ids, first_position, positions)
+             SELECT $1, $2, t.level, t.nth, t.hashes, t.ids, ($7::bigint[])[t.first],
+                 CASE WHEN t.first IS NOT NULL THEN ($7::bigint[])[t.first:t.last] END
+             FROM unnest($3::smallint[], $4::bigint[], $5::bytea[], $6::bytea[], $8::int[],
+                 $9::int[]) t (level, nth, hashes, ids, first, last)
+             ON CONFLICT (log_id, tree, level, nth) DO UPDATE
+                 SET hashes = EXCLUDED.hashes, positions = EXCLUDED.positions,
+                     ids = EXCLUDED.ids",
+        )
+        .bind(self.number)
+        .bind(tree)
+        .bind(tiles.levels)
+        .bind(tiles.places)
+        .bind(tiles.hashes)
+        .bind(tiles.ids)
+        .bind(tiles.positions)
+        .bind(tiles.firsts)
+        .bind(tiles.lasts)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Tiles as columns. Positions of all are one column, of which each has those from its first to its
+/// last, counted from 1.
+#[derive(Default)]
+struct TileColumns<'a> {
+    levels: Vec<i16>,
+    places: Vec<i64>,
+    hashes: Vec<Vec<u8>>,
+    ids: Vec<Option<&'a [u8]>>,
+    positions: Vec<Position>,
+    firsts: Vec<Option<i32>>,
+    lasts: Vec<Option<i32>>,
+}
+
+impl<'a> TileColumns<'a> {
+    fn of(tiles: &[Tile], marks: &'a BTreeMap<u64, Marks>) -> Self {
+        let mut all = Self::default();
+        let count = |positions: &[Position]| i32::try_from(positions.len()).ok();
+        for tile in tiles {
             let (level, nth, hashes) = columns(tile);
             let own = marks.get(&tile.id().index).filter(|_| level == 0);
-            let positions = own.map(|own| own.positions.as_slice());
-            sqlx::query(
-                "INSERT INTO es.tile
-                     (log_id, tree, level, nth, hashes, first_position, positions, ids)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                 ON CONFLICT (log_id, tree, level, nth) DO UPDATE
-                     SET hashes = EXCLUDED.hashes, positions = EXCLUDED.positions,
-                         ids = EXCLUDED.ids",
-            )
-            .bind(self.number)
-            .bind(tree)
-            .bind(level)
-            .bind(nth)
-            .bind(hashes)
-            .bind(positions.and_then(<[Position]>::first))
-            .bind(positions)
-            .bind(own.and_then(|own| own.ids.as_deref()))
-            .execute(&mut *db)
-            .await?;
+            let before = count(&all.positions);
+            all.positions.extend(own.iter().flat_map(|own| &own.positions));
+            all.firsts.push(own.and(before).map(|before| before + 1));
+            all.lasts.push(own.and_then(|_| count(&all.positions)));
+            all.ids.push(own.and_then(|own| own.ids.as_deref()));
+            all.levels.push(level);
+            all.places.push(nth);
+            all.hashes.push(hashes);
         }
-        Ok(())
+        all
     }
 }
 

@@ -186,8 +186,7 @@ impl<'a> Streams<'a> {
         self.expected.push(expected(part.expected));
         self.counts.push(number(part.events.len()));
         self.before.push(number(before));
-        let actor = serde_json::to_string(&meta.actor).expect("an actor is plain data");
-        self.actors.push(actor);
+        self.actors.push(actor(meta));
         self.correlations.push(meta.correlation);
         self.causations.push(meta.causation);
         self.traceparents.push(meta.traceparent.as_deref());
@@ -226,6 +225,11 @@ impl<'a> Replies<'a> {
         self.locations.push(reply.location.as_deref());
         self.bodies.push(reply.body.as_bytes());
     }
+}
+
+/// Who appends, as it is stored.
+pub(super) fn actor(meta: &Metadata) -> String {
+    serde_json::to_string(&meta.actor).expect("an actor is plain data")
 }
 
 /// What an answer is stored under.

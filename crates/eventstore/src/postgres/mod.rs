@@ -3,6 +3,7 @@
 mod archive;
 mod batch;
 mod bell;
+mod one;
 mod row;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::batch::{Batch, Outcome, answer_id};
+use super::one::One;
 use super::{PAUSES, lost};
 use crate::{Append, Error, StreamId};
 
@@ -270,9 +271,8 @@ impl Lane {
     /// Sends a group, again while the reason is a lost connection: appends that were stored
     /// recognise themselves.
     async fn attempt(&mut self, group: &[Job]) -> Result<Vec<Outcome>, sqlx::Error> {
-        let batch = Batch::of(group.iter().map(|job| &*job.append));
         for pause in PAUSES {
-            match self.send(&batch).await {
+            match self.send(group).await {
                 Err(error) if lost(&error) => {
                     tracing::warn!(%error, "the connection to the database was lost; trying again");
                     tokio::time::sleep(pause).await;
@@ -280,20 +280,35 @@ impl Lane {
                 done => return done,
             }
         }
-        self.send(&batch).await
+        self.send(group).await
     }
 
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<Vec<Outcome>, sqlx::Error> {
+    async fn send(&mut self, group: &[Job]) -> Result<Vec<Outcome>, sqlx::Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.pool.acquire().await?,
         };
-        let done = batch.run(self.log, &mut connection).await;
+        let done = stored(group, self.log, &mut connection).await;
         if !done.as_ref().is_err_and(lost) {
             self.connection = Some(connection);
         }
         done
     }
+}
+
+/// Stores appends: the short way if it is one, and easy; else all together.
+async fn stored(
+    group: &[Job],
+    log: i16,
+    db: &mut PgConnection,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    if let [job] = group
+        && let Some(one) = One::of(&job.append)
+        && let Some(outcome) = one.run(log, db).await?
+    {
+        return Ok(vec![outcome]);
+    }
+    Batch::of(group.iter().map(|job| &*job.append)).run(log, db).await
 }
 
 /// Whether an error is about what was sent, so that without it the rest can be stored: data

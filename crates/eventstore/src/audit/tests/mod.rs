@@ -45,6 +45,7 @@ fn recorded(body: &str) -> Recorded {
             traceparent: None,
             at: NOON,
         },
+        recorded_at: None,
     }
 }
 
@@ -63,7 +64,14 @@ fn the_entry_of_an_event_is_these_bytes_for_ever() {
         r#""authtype":"api_key","authid":"00000000-0000-0000-0000-000000000006","#,
         r#""datahash":"VWrC/+GQo/X7K1PSIE/HKxozQG2AhHeetlLqmVjjjAQ="}"#
     );
-    assert_eq!(entry(&recorded(r#"{"a":1}"#)), expected);
+    let early = recorded(r#"{"a":1}"#);
+    assert_eq!(entry(&early), expected);
+    let noted = concat!(
+        r#""time":"2026-01-01T12:00:00.000000Z","recordedtime":"2026-01-01T12:00:00.000000Z","#,
+        r#""sequence":"0000000000000000012","partitionkey":"00000000-0000-0000-0000-000000000002","#,
+    );
+    let expected = expected.replace(r#""time":"2026-01-01T12:00:00.000000Z","#, noted);
+    assert_eq!(entry(&Recorded { recorded_at: Some(NOON), ..early }), expected);
 }
 
 #[test]

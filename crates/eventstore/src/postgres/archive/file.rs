@@ -46,8 +46,11 @@ const SCHEMA: &str = "message event {
     optional binary traceparent (UTF8);
     required binary salt;
     required binary body (UTF8);
+    optional int64 recorded_at (TIMESTAMP(MICROS,true));
 }";
 const STREAM: usize = 5;
+/// The place of a column that files of earlier releases do not have.
+const RECORDED_AT: usize = 15;
 
 /// A file that is written.
 pub(super) struct Writer {
@@ -107,6 +110,14 @@ type Group<'a> = SerializedRowGroupWriter<'a, fs::File>;
 
 /// Writes all columns of some rows.
 fn put_all(group: &mut Group<'_>, rows: &[Row]) -> Result<()> {
+    put_first(group, rows)?;
+    let times = rows.iter().filter_map(|row| row.recorded_at);
+    let levels: Vec<i16> = rows.iter().map(|row| i16::from(row.recorded_at.is_some())).collect();
+    put_some::<Int64Type>(group, times.map(|time| time.timestamp_micros()), Some(&levels))
+}
+
+/// Writes the columns that files have had from the first.
+fn put_first(group: &mut Group<'_>, rows: &[Row]) -> Result<()> {
     put::<Int64Type>(group, rows.iter().map(|row| row.position))?;
     put::<Int64Type>(group, rows.iter().map(|row| row.version))?;
     put::<Int64Type>(group, rows.iter().map(|row| row.at.timestamp_micros()))?;
@@ -241,6 +252,8 @@ fn take_all(group: &dyn RowGroupReader) -> Result<Vec<Row>> {
     let (mut correlations, mut causations) = (ids(7)?, ids(8)?);
     let (mut categories, mut names, mut actors) = (bytes(9)?, bytes(10)?, bytes(11)?);
     let (mut traceparents, mut salts, mut bodies) = (bytes(12)?, bytes(13)?, bytes(14)?);
+    let is_noted = group.num_columns() > RECORDED_AT;
+    let mut recorded = is_noted.then(|| numbers(RECORDED_AT)).transpose()?.into_iter().flatten();
     (0..rows)
         .map(|_| {
             Ok(Row {
@@ -259,6 +272,7 @@ fn take_all(group: &dyn RowGroupReader) -> Result<Vec<Row>> {
                 traceparent: traceparents.next().flatten().as_ref().map(text).transpose()?,
                 salt: next(&mut salts)?.data().to_vec(),
                 body: next(&mut bodies)?.data().to_vec(),
+                recorded_at: recorded.next().flatten().map(time).transpose()?,
             })
         })
         .collect()
@@ -307,4 +321,62 @@ fn text(bytes: &ByteArray) -> Result<String> {
 
 fn garbled(what: &str) -> ParquetError {
     ParquetError::General(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::scenario::NOON;
+
+    use super::*;
+
+    fn row(position: Position, recorded_at: Option<Timestamp>) -> Row {
+        let id = Uuid::from_u128(position.unsigned_abs().into());
+        let text = |text: &str| text.to_owned();
+        Row {
+            position,
+            version: position,
+            at: NOON,
+            schema: 1,
+            tenant: Uuid::nil(),
+            stream: Uuid::nil(),
+            id,
+            correlation: id,
+            causation: id,
+            category: text("thing"),
+            name: text("thing.happened"),
+            actor: text("\"system\""),
+            traceparent: None,
+            salt: vec![1; 32],
+            body: b"{}".to_vec(),
+            recorded_at,
+        }
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were() {
+        let file = tempfile::NamedTempFile::new().expect("is made");
+        let rows = vec![row(1, None), row(2, Some(NOON))];
+        let mut writer = Writer::new(file.reopen().expect("opens")).expect("begins");
+        writer.write(rows.clone()).expect("writes");
+        writer.finish().expect("ends");
+        let read = Reader::open(file.path(), 1).and_then(|file| file.read(0, 9)).expect("reads");
+        assert_eq!(read, rows);
+    }
+
+    #[test]
+    fn a_file_of_a_release_that_did_not_note_when_is_read() {
+        let file = tempfile::NamedTempFile::new().expect("is made");
+        let rows = vec![row(1, None), row(2, None)];
+        let (schema, _) = SCHEMA.split_once("optional int64 recorded_at").expect("is the last");
+        let schema = parse_message_type(&format!("{schema}}}")).expect("is a schema");
+        let out = file.reopen().expect("opens");
+        let mut old =
+            SerializedFileWriter::new(out, Arc::new(schema), Arc::default()).expect("begins");
+        let mut group = old.next_row_group().expect("begins");
+        put_first(&mut group, &rows).expect("writes");
+        group.close().expect("ends");
+        old.close().expect("ends");
+        let read = Reader::open(file.path(), 1).and_then(|file| file.read(0, 9)).expect("reads");
+        assert_eq!(read, rows);
+    }
 }

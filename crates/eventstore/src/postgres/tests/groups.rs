@@ -5,9 +5,10 @@ use std::sync::Arc;
 use futures::future::join_all;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use uuid::Uuid;
 
 use super::{PgEventStore, one};
-use crate::{Error, EventStore, Expected, Position};
+use crate::{Append, CommandKey, Error, EventStore, Expected, Position, Reply};
 
 /// How many transactions this database has committed that wrote to the log.
 async fn groups(pool: &PgPool) -> i64 {
@@ -61,24 +62,54 @@ async fn data_that_the_database_refuses_fails_alone(pool: PgPool) {
 /// nothing but arrays: what a distributed Postgres can send to where the log is.
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn every_statement_of_an_append_can_be_routed_by_its_log(pool: PgPool) {
-    let body: String = sqlx::query_scalar("SELECT prosrc FROM pg_proc WHERE proname = 'append'")
-        .fetch_one(&pool)
-        .await
-        .expect("is there");
-    let mut statements = 0;
-    for statement in body.split(';') {
-        let tables = statement.matches(" es.").count();
-        assert!(tables <= 1, "more than one table: {statement}");
-        if tables == 0 {
-            continue;
+    for (function, expected) in [("append", 8), ("append_one", 7)] {
+        let body: String = sqlx::query_scalar("SELECT prosrc FROM pg_proc WHERE proname = $1")
+            .bind(function)
+            .fetch_one(&pool)
+            .await
+            .expect("is there");
+        let mut statements = 0;
+        for statement in body.split(';') {
+            let tables = statement.matches(" es.").count();
+            assert!(tables <= 1, "more than one table: {statement}");
+            if tables == 0 {
+                continue;
+            }
+            statements += 1;
+            let inserts = statement.contains("INSERT INTO");
+            let routed = if inserts { "p_log" } else { "log_id = p_log" };
+            assert!(statement.contains(routed), "without its log: {statement}");
+            assert!(!statement.contains("LATERAL"), "correlated: {statement}");
         }
-        statements += 1;
-        let inserts = statement.contains("INSERT INTO");
-        let routed = if inserts { "p_log" } else { "log_id = p_log" };
-        assert!(statement.contains(routed), "without its log: {statement}");
-        assert!(!statement.contains("LATERAL"), "correlated: {statement}");
+        assert_eq!(statements, expected, "all statements of {function} were looked at");
     }
-    assert_eq!(statements, 8, "all statements on tables were looked at");
+}
+
+/// What is sent the short way and refused there is judged like everything else, and leaves nothing.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_lonely_append_that_is_refused_leaves_the_log_as_it_was(pool: PgPool) {
+    let store = PgEventStore::new(pool);
+    let keyed = |id, key: &str, fingerprint| Append {
+        reply: Some((
+            CommandKey { principal: Uuid::nil(), key: key.to_owned(), fingerprint },
+            Reply { status: 201, location: None, body: "{}".to_owned() },
+        )),
+        ..one(id, Expected::None, [id])
+    };
+    let first = store.append(keyed(1, "a", [1; 32])).await.expect("appends");
+    assert_eq!(store.append(keyed(1, "a", [1; 32])).await.expect("is the same"), first);
+    let used = store.append(keyed(2, "a", [2; 32])).await;
+    assert!(matches!(used, Err(Error::KeyUsed)), "{used:?}");
+    let stale = store.append(keyed(1, "b", [1; 32])).await;
+    assert!(matches!(stale, Err(Error::Conflict { actual: 1, .. })), "{stale:?}");
+    for expected in [Expected::None, Expected::At(2), Expected::At(7)] {
+        let conflict = store.append(one(1, expected, [9])).await;
+        assert!(matches!(conflict, Err(Error::Conflict { actual: 1, .. })), "{conflict:?}");
+    }
+    assert_eq!(store.head().await.expect("head"), 1);
+    let next = store.append(one(1, Expected::At(1), [9])).await.expect("appends");
+    assert_eq!((next.position, next.versions), (2, vec![2]));
+    assert_eq!(store.read(0, 10).await.expect("reads").len(), 2);
 }
 
 /// Two processes on one log take turns.

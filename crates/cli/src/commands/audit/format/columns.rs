@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Number,
     /// A time, to the microsecond.
     Time,
+    /// A time that may be missing.
+    TimeOrNone,
     /// Text.
     Text,
     /// Text that may be missing.
@@ -24,9 +26,10 @@ pub(super) enum Kind {
 
 /// The columns in order. With `leafhash`, rows can still be held against the tree; the hash of
 /// `datasalt` and `data` is `datahash`.
-pub(super) const COLUMNS: [(&str, Kind); 21] = [
+pub(super) const COLUMNS: [(&str, Kind); 22] = [
     ("position", Kind::Number),
     ("time", Kind::Time),
+    ("recordedtime", Kind::TimeOrNone),
     ("id", Kind::Text),
     ("type", Kind::Text),
     ("schemaversion", Kind::Number),
@@ -82,6 +85,7 @@ pub(super) fn cells(event: &Recorded, leaf: Option<u64>) -> [Cell; COLUMNS.len()
     [
         Cell::Number(event.position),
         Cell::Time(event.meta.at),
+        event.recorded_at.map_or(Cell::None, Cell::Time),
         text(&event.id),
         text(&event.name),
         Cell::Number(event.schema.into()),

@@ -83,7 +83,7 @@ fn put(mut column: SerializedColumnWriter<'_>, place: usize, rows: &[Row]) -> Re
         Kind::Number | Kind::Time => {
             column.typed::<Int64Type>().write_batch(&numbers, None, None)?;
         }
-        Kind::NumberOrNone => {
+        Kind::NumberOrNone | Kind::TimeOrNone => {
             column.typed::<Int64Type>().write_batch(&numbers, Some(&levels), None)?;
         }
         Kind::Text => {
@@ -102,6 +102,7 @@ fn schema() -> String {
         Kind::Number => format!("required int64 {name};"),
         Kind::NumberOrNone => format!("optional int64 {name};"),
         Kind::Time => format!("required int64 {name} (TIMESTAMP(MICROS,true));"),
+        Kind::TimeOrNone => format!("optional int64 {name} (TIMESTAMP(MICROS,true));"),
         Kind::Text => format!("required binary {name} (UTF8);"),
         Kind::TextOrNone => format!("optional binary {name} (UTF8);"),
     };

@@ -37,6 +37,7 @@ fn recorded(position: i64, actor: Actor, traceparent: Option<&str>) -> Recorded 
             traceparent: traceparent.map(str::to_owned),
             at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
         },
+        recorded_at: None,
     }
 }
 

@@ -1,0 +1,89 @@
+//! One append to one stream, as one call of `es.append_one`: what somebody who is alone mostly does.
+
+use domain::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::batch::{Outcome, actor, answer_id};
+use crate::{Append, Appended, CommandKey, Metadata, Position, Reply, StreamId, Version, judge};
+
+/// An append to one stream whose version must be a certain one, laid out as `es.append_one` takes it.
+pub(super) struct One<'a> {
+    stream: StreamId,
+    expected: Version,
+    meta: &'a Metadata,
+    actor: String,
+    at: Timestamp,
+    ids: Vec<Uuid>,
+    names: Vec<&'a str>,
+    schemas: Vec<i32>,
+    salts: Vec<[u8; 32]>,
+    bodies: Vec<&'a [u8]>,
+    reply: Option<&'a (CommandKey, Reply)>,
+}
+
+impl<'a> One<'a> {
+    /// The append, if it is of this kind.
+    pub(super) fn of(append: &'a Append) -> Option<Self> {
+        let Append { meta, streams, reply } = append;
+        let [part] = streams.as_slice() else { return None };
+        let expected = part.expected.exactly().filter(|_| !part.events.is_empty())?;
+        Some(Self {
+            stream: part.stream,
+            expected,
+            meta,
+            actor: actor(meta),
+            at: judge::kept(meta.at),
+            ids: part.events.iter().map(|draft| draft.id).collect(),
+            names: part.events.iter().map(|draft| draft.name.as_str()).collect(),
+            schemas: part.events.iter().map(|draft| draft.schema.into()).collect(),
+            salts: part.events.iter().map(|_| rand::random()).collect(),
+            bodies: part.events.iter().map(|draft| draft.body.as_bytes()).collect(),
+            reply: reply.as_ref(),
+        })
+    }
+
+    /// Stores it; nothing if it is not as easy as that.
+    pub(super) async fn run(
+        &self,
+        log: i16,
+        db: &mut PgConnection,
+    ) -> Result<Option<Outcome>, sqlx::Error> {
+        let Self { stream, meta, .. } = self;
+        let (key, reply) = self.reply.map(|(key, reply)| (key, reply)).unzip();
+        let tenant = meta.tenant.as_uuid();
+        let head: Option<Position> = sqlx::query_scalar(
+            "SELECT es.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                 $16, $17, $18, $19, $20, $21, $22)",
+        )
+        .bind(log)
+        .bind(stream.tenant.as_uuid())
+        .bind(stream.category)
+        .bind(stream.id)
+        .bind(self.expected)
+        .bind(&self.actor)
+        .bind(meta.correlation)
+        .bind(meta.causation)
+        .bind(meta.traceparent.as_deref())
+        .bind(self.at)
+        .bind(&self.ids)
+        .bind(&self.names)
+        .bind(&self.schemas)
+        .bind(&self.salts)
+        .bind(&self.bodies)
+        .bind(key.map(|key| answer_id(tenant, key.principal, &key.key)))
+        .bind(key.map(|key| key.principal))
+        .bind(key.map(|key| key.key.as_str()))
+        .bind(key.map(|key| &key.fingerprint[..]))
+        .bind(reply.map(|reply| i32::from(reply.status)))
+        .bind(reply.and_then(|reply| reply.location.as_deref()))
+        .bind(reply.map(|reply| reply.body.as_bytes()))
+        .fetch_one(db)
+        .await?;
+        let count = Position::try_from(self.ids.len()).unwrap_or(Position::MAX);
+        Ok(head.map(|head| {
+            let versions = vec![self.expected + count];
+            Outcome::Appended(Appended { position: head + count, versions })
+        }))
+    }
+}
