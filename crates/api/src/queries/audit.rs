@@ -132,7 +132,7 @@ pub(super) async fn latest(
 ) -> Result<Json<Checkpoint>, Problem> {
     caller.needs(Access::Admin)?;
     let tenant = caller.tenant.as_uuid();
-    let Some(Sealed { head, position, note }) = app.trees.latest(tenant).await? else {
+    let Some(Sealed { head, position, note, .. }) = app.trees.latest(tenant).await? else {
         let detail = "nothing is sealed yet: the notary has not come by";
         return Err(Problem::new(StatusCode::NOT_FOUND, "checkpoint_not_found", detail));
     };

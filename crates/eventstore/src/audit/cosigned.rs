@@ -3,14 +3,15 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::notary::tree_of;
 use super::trees::{CheckpointRow, Sealed, Trees};
+use crate::Error;
 use crate::deployment::deployment;
 use crate::postgres::LOG;
 use crate::tlog::{
     Checkpoint, CheckpointError, Note, Verifier, WitnessRequest, consistency_tiles,
     prove_consistency,
 };
-use crate::{Error, Position};
 
 /// Why a cosignature is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +56,8 @@ impl Trees {
 
     /// The newest checkpoint of a tree that a witness has cosigned.
     pub async fn cosigned(&self, tree: Uuid, witness: &Verifier) -> Result<Option<Sealed>, Error> {
-        let row: Option<(Position, String)> = sqlx::query_as(
-            "SELECT c.position, c.note || s.line
+        let row: Option<CheckpointRow> = sqlx::query_as(
+            "SELECT c.tree, c.size, c.position, c.note, s.line AS cosigned
              FROM es.cosignature s
              JOIN es.checkpoint c ON c.log_id = $1 AND c.tree = $2 AND c.size = s.size
              WHERE s.log_id = $1 AND s.tree = $2 AND s.witness = $3 ORDER BY s.size DESC LIMIT 1",
@@ -66,8 +67,7 @@ impl Trees {
         .bind(witness.to_string())
         .fetch_optional(&self.pool)
         .await?;
-        let sealed = |(position, note)| Sealed::try_from(CheckpointRow { position, note });
-        row.map(sealed).transpose()
+        row.map(Sealed::try_from).transpose()
     }
 }
 
@@ -86,8 +86,7 @@ pub async fn keep_cosignature(
     let (origin, size) = (checkpoint.origin(), checkpoint.head().size);
     let other = || CosignatureError::OtherLog { origin: origin.to_owned(), size };
     let name = deployment(pool, LOG).await?;
-    let tree = origin.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('/'));
-    let tree: Uuid = tree.and_then(|tree| tree.parse().ok()).ok_or_else(other)?;
+    let tree = tree_of(&name, origin).ok_or_else(other)?;
     let own: Option<String> = sqlx::query_scalar(
         "SELECT note FROM es.checkpoint WHERE log_id = $1 AND tree = $2 AND size = $3",
     )

@@ -27,6 +27,11 @@ pub fn origin(deployment: &str, tree: Uuid) -> String {
     format!("{deployment}/{tree}")
 }
 
+/// The tree of this name, if the installation may have it.
+pub(super) fn tree_of(deployment: &str, origin: &str) -> Option<Uuid> {
+    origin.strip_prefix(deployment)?.strip_prefix('/')?.parse().ok()
+}
+
 /// Seals the log. Any number of them may run, in any number of processes: whoever locks the
 /// notary's row does the work.
 pub struct Notary {

@@ -1,5 +1,6 @@
 //! The stored trees: their tiles and checkpoints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::{PgConnection, PgPool};
@@ -9,8 +10,8 @@ use super::keys::{self, Keys};
 use crate::deployment::deployment;
 use crate::postgres::{Files, LOG};
 use crate::tlog::{
-    EMPTY, Frontier, Hash, Note, ProofFile, Tile, TileId, TileSet, TreeHead, inclusion_tiles,
-    prove_inclusion,
+    self, Checkpoint, EMPTY, Frontier, Hash, Note, ProofFile, Tile, TileId, TileSet, TreeHead,
+    inclusion_tiles, prove_inclusion,
 };
 use crate::{Error, Position};
 
@@ -31,22 +32,50 @@ pub struct Sealed {
     pub position: Position,
     /// The signed note, and the cosignatures of witnesses.
     pub note: String,
+    /// Of a tenant's: the leaf that it is in the installation's own tree.
+    pub leaf: Hash,
+}
+
+/// How far everything is sealed. Trees only grow, so whatever is read later has this in it.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Every event up to here is in a tree.
+    pub(super) position: Position,
+    /// The installation's own tree.
+    pub(super) installation: Uuid,
+    /// The name of the installation.
+    pub(super) deployment: String,
+    /// Of each tree, the size of its newest checkpoint.
+    pub(super) sizes: BTreeMap<Uuid, u64>,
 }
 
 #[derive(sqlx::FromRow)]
 pub(super) struct CheckpointRow {
+    pub(super) tree: Uuid,
+    pub(super) size: i64,
     pub(super) position: Position,
+    /// As it was signed.
     pub(super) note: String,
+    /// The lines that witnesses have added.
+    pub(super) cosigned: String,
 }
 
 impl TryFrom<CheckpointRow> for Sealed {
     type Error = Error;
 
     fn try_from(row: CheckpointRow) -> Result<Self, Error> {
-        let damaged = || Error::Damaged("a stored checkpoint is garbled".to_owned());
-        let note = Note::parse(row.note.as_bytes()).map_err(|_| damaged())?;
-        let checkpoint: crate::tlog::Checkpoint = note.text().parse().map_err(|_| damaged())?;
-        Ok(Self { head: checkpoint.head(), position: row.position, note: row.note })
+        let CheckpointRow { tree, size, position, note, cosigned } = row;
+        let damaged =
+            || Error::Damaged(format!("the checkpoint of tree {tree} at size {size} is garbled"));
+        let (leaf, text) = (tlog::leaf(note.as_bytes()), note + &cosigned);
+        let note = Note::parse(text.as_bytes()).map_err(|_| damaged())?;
+        let checkpoint: Checkpoint = note.text().parse().map_err(|_| damaged())?;
+        let head = checkpoint.head();
+        // Checkpoints are looked for by this size, so another one would hide it.
+        if head.size != size.cast_unsigned() {
+            return Err(damaged());
+        }
+        Ok(Self { head, position, note: text, leaf })
     }
 }
 
@@ -76,6 +105,29 @@ impl Trees {
         latest(&mut db, self.log, tree).await
     }
 
+    /// How far everything is sealed, as of one moment.
+    pub(super) async fn view(&self) -> Result<View, Error> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut tx = self.pool.begin_with(begin).await?;
+        let found = sqlx::query_as(
+            "SELECT position, installation, deployment FROM es.notary WHERE log_id = $1",
+        )
+        .bind(self.log)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let gone = || Error::Damaged("the log does not say how far it is sealed".to_owned());
+        let (position, installation, deployment): (_, _, String) = found.ok_or_else(gone)?;
+        let sizes: Vec<(Uuid, i64)> = sqlx::query_as(
+            "SELECT tree, max(size) FROM es.checkpoint WHERE log_id = $1 GROUP BY tree",
+        )
+        .bind(self.log)
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        let sizes = sizes.into_iter().map(|(tree, size)| (tree, size.cast_unsigned()));
+        Ok(View { position, installation, deployment, sizes: sizes.collect() })
+    }
+
     /// Checkpoints of a tree that are larger than `size`, the smallest first.
     pub async fn checkpoints(
         &self,
@@ -84,12 +136,12 @@ impl Trees {
         limit: i64,
     ) -> Result<Vec<Sealed>, Error> {
         let rows: Vec<CheckpointRow> = sqlx::query_as(
-            "SELECT c.position, c.note || coalesce(string_agg(s.line, '' ORDER BY s.witness), '')
-                 AS note
-             FROM (SELECT size, position, note FROM es.checkpoint
+            "SELECT c.tree, c.size, c.position, c.note,
+                 coalesce(string_agg(s.line, '' ORDER BY s.witness), '') AS cosigned
+             FROM (SELECT tree, size, position, note FROM es.checkpoint
                    WHERE log_id = $1 AND tree = $2 AND size > $3 ORDER BY size LIMIT $4) c
              LEFT JOIN es.cosignature s ON s.log_id = $1 AND s.tree = $2 AND s.size = c.size
-             GROUP BY c.size, c.position, c.note ORDER BY c.size",
+             GROUP BY c.tree, c.size, c.position, c.note ORDER BY c.size",
         )
         .bind(self.log)
         .bind(tree)
@@ -227,11 +279,12 @@ pub(super) async fn latest(
     tree: Uuid,
 ) -> Result<Option<Sealed>, Error> {
     let row: Option<CheckpointRow> = sqlx::query_as(
-        "SELECT c.position, c.note || coalesce(string_agg(s.line, '' ORDER BY s.witness), '') AS note
-         FROM (SELECT size, position, note FROM es.checkpoint
+        "SELECT c.tree, c.size, c.position, c.note,
+             coalesce(string_agg(s.line, '' ORDER BY s.witness), '') AS cosigned
+         FROM (SELECT tree, size, position, note FROM es.checkpoint
                WHERE log_id = $1 AND tree = $2 ORDER BY size DESC LIMIT 1) c
          LEFT JOIN es.cosignature s ON s.log_id = $1 AND s.tree = $2 AND s.size = c.size
-         GROUP BY c.size, c.position, c.note",
+         GROUP BY c.tree, c.size, c.position, c.note",
     )
     .bind(log)
     .bind(tree)

@@ -22,7 +22,7 @@ pub(crate) async fn verify(context: &Context, what: &Verify) -> Result<(), Failu
         return Err(Failure::Usage(format!("--witness: {key} is the key of a log")));
     }
     let keys: Vec<_> = what.key.iter().map(|key| *key.public()).collect();
-    let trust = Trust { keys: &keys, witnesses: &what.witness };
+    let trust = Trust { keys: &keys, witnesses: &what.witness, since: &[] };
     if let Some(directory) = &what.bundle {
         let found = offline::verify(directory, trust)?;
         let shown = json!({

@@ -26,15 +26,9 @@ async fn a_sealed_event_is_found_by_its_id_and_by_its_tenant_alone(pool: PgPool)
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn events_of_tiles_without_ids_are_found_too(pool: PgPool) {
     let (store, notary, trees) = sealed(&pool).await;
-    let mut db = pool.acquire().await.expect("connects");
-    for statement in [
-        "SET session_replication_role = replica",
-        "UPDATE es.tile SET ids = NULL WHERE nth = 0",
-        "UPDATE es.tile SET ids = substr(ids, 1, octet_length(ids) - 4) WHERE nth > 0",
-        "RESET session_replication_role",
-    ] {
-        sqlx::query(statement).execute(&mut *db).await.expect("forgets");
-    }
+    let forget = "UPDATE es.tile SET ids = NULL WHERE nth = 0;
+         UPDATE es.tile SET ids = substr(ids, 1, octet_length(ids) - 4) WHERE nth > 0";
+    tamper(&pool, forget).await;
     for position in [1, 300, 800, 884] {
         let event = store.read(position - 1, 1).await.expect("reads").remove(0);
         let found = trees.position_of(event.meta.tenant.as_uuid(), event.id).await.expect("asks");

@@ -2,6 +2,8 @@
 
 mod finding;
 mod keys;
+mod removed;
+mod since;
 mod witness;
 
 use std::sync::Arc;
@@ -135,7 +137,7 @@ fn public(seed: &[u8; 32]) -> [u8; 32] {
 }
 
 fn pinned(keys: &[[u8; 32]]) -> Trust<'_> {
-    Trust { keys, witnesses: &[] }
+    Trust { keys, ..Trust::default() }
 }
 
 /// Makes a key the newest, by the word of the one before it.
@@ -257,6 +259,17 @@ async fn whatever_is_changed_is_found_and_named(pool: PgPool) {
     assert!(matches!(other, Some(Finding::Checkpoint { .. })), "another key: {other:?}");
 }
 
+/// Changes something as a superuser who goes round the triggers.
+async fn tamper(pool: &PgPool, change: &str) {
+    let mut db = pool.acquire().await.expect("connects");
+    for statement in
+        ["SET session_replication_role = replica", change, "RESET session_replication_role"]
+    {
+        let statement = AssertSqlSafe(statement.to_owned());
+        sqlx::raw_sql(statement).execute(&mut *db).await.expect("tampers");
+    }
+}
+
 /// What is found after a change by a superuser who goes round the triggers. The change is undone.
 async fn after(
     pool: &PgPool,
@@ -264,26 +277,19 @@ async fn after(
     trees: &Trees,
     change: &str,
 ) -> Option<Finding> {
-    let copies = ["event", "log", "tile", "checkpoint"];
-    let run = async |statements: Vec<String>| {
-        let mut db = pool.acquire().await.expect("connects");
-        sqlx::raw_sql("SET session_replication_role = replica").execute(&mut *db).await.unwrap();
-        for statement in statements {
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *db).await.expect("tampers");
-        }
-        sqlx::raw_sql("RESET session_replication_role").execute(&mut *db).await.unwrap();
-    };
-    let keep =
-        copies.map(|table| format!("CREATE TABLE public.{table} AS SELECT * FROM es.{table}"));
-    run(keep.into_iter().chain([change.to_owned()]).collect()).await;
+    let copies = ["event", "log", "tile", "checkpoint", "notary"];
+    for table in copies {
+        tamper(pool, &format!("CREATE TABLE public.{table} AS SELECT * FROM es.{table}")).await;
+    }
+    tamper(pool, change).await;
     let finding = verify(store.clone(), trees, Trust::default()).await.expect("checks").finding;
-    let restore = copies.map(|table| {
-        format!(
+    for table in copies {
+        let restore = format!(
             "DELETE FROM es.{table}; INSERT INTO es.{table} SELECT * FROM public.{table};
              DROP TABLE public.{table}"
-        )
-    });
-    run(restore.to_vec()).await;
+        );
+        tamper(pool, &restore).await;
+    }
     finding
 }
 
@@ -311,14 +317,8 @@ async fn not_even_the_owner_can_take_back_what_was_sealed(pool: PgPool) {
 async fn nothing_is_signed_on_top_of_changed_tiles(pool: PgPool) {
     let (store, notary, _) = sealed(&pool).await;
     append(&store, 71, 9, 0, 2).await;
-    let mut db = pool.acquire().await.expect("connects");
-    for statement in [
-        "SET session_replication_role = replica",
-        "UPDATE es.tile SET hashes = set_byte(hashes, 0, 255 - get_byte(hashes, 0))",
-        "RESET session_replication_role",
-    ] {
-        sqlx::query(statement).execute(&mut *db).await.expect("tampers");
-    }
+    tamper(&pool, "UPDATE es.tile SET hashes = set_byte(hashes, 0, 255 - get_byte(hashes, 0))")
+        .await;
     let refused = notary.seal(NOON).await;
     assert!(matches!(refused, Err(SealError::Log(crate::Error::Damaged(_)))), "{refused:?}");
 }
