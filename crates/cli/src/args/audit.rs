@@ -62,7 +62,7 @@ pub(crate) struct Export {
     /// Write all that is needed to check a tenant's events elsewhere: a directory, or one file if
     /// the name ends in .tar.zst
     #[arg(long, value_name = "DIR|FILE.tar.zst", requires = "tenant")]
-    #[arg(conflicts_with_all = ["file", "from", "to", "kind", "actor", "format"])]
+    #[arg(conflicts_with_all = ["file", "format"])]
     pub(crate) bundle: Option<PathBuf>,
     /// Write the bundle up to the newest checkpoint that this witness has cosigned
     #[arg(long, value_name = "KEY", requires = "bundle")]
@@ -101,12 +101,19 @@ pub(crate) struct Only {
 /// Checks the log.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The bundle to check
+    /// The bundle to check, or an export (`CloudEvents`)
     #[arg(required_unless_present = "live", conflicts_with = "live")]
-    pub(crate) bundle: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Check the log in the database
     #[arg(long)]
     pub(crate) live: bool,
+    /// Check the export against the tree in this bundle of the tenant
+    #[arg(long, value_name = "BUNDLE", conflicts_with = "live")]
+    pub(crate) with: Option<PathBuf>,
+    /// Ask that the log in the database continues this one: a checkpoint that was kept, or a bundle;
+    /// may be given more than once
+    #[arg(long, value_name = "FILE|BUNDLE", conflicts_with = "file")]
+    pub(crate) since: Vec<PathBuf>,
     /// Believe only this key, `name+id+key` as in keys.txt, and those that follow it by its word;
     /// may be given more than once
     #[arg(long, value_name = "KEY")]

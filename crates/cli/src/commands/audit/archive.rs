@@ -25,6 +25,29 @@ pub(super) fn read<T>(
     path: &Path,
     check: impl FnOnce(&mut dyn Source) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    let (checked, rest) = visit(path, check)?;
+    // An archive ends with blocks of zeros, of which not all may have been read.
+    let mut more = vec![];
+    let read = rest.take(END + 1).read_to_end(&mut more);
+    read.map_err(|error| unreadable("the end", &error))?;
+    if more.len() as u64 > END || more.iter().any(|byte| *byte != 0) {
+        return Err(bad("something follows the end of the archive".to_owned()));
+    }
+    Ok(checked)
+}
+
+/// Lets somebody read the first files of a bundle, whatever follows them.
+pub(super) fn beginning<T>(
+    path: &Path,
+    check: impl FnOnce(&mut dyn Source) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    visit(path, check).map(|(checked, _)| checked)
+}
+
+fn visit<T>(
+    path: &Path,
+    check: impl FnOnce(&mut dyn Source) -> Result<T, Failure>,
+) -> Result<(T, Stream), Failure> {
     let reading = || format!("reading {}", path.display());
     let file = File::open(path).with_context(reading)?;
     let bytes = file.metadata().with_context(reading)?.len();
@@ -34,14 +57,7 @@ pub(super) fn read<T>(
     // Raw: headers that rename what follows, as long as they like, are files of their own then.
     let entries = tar.entries().with_context(reading)?.raw(true);
     let checked = check(&mut Archive { entries, bytes })?;
-    // An archive ends with blocks of zeros, of which not all may have been read.
-    let mut more = vec![];
-    let read = tar.into_inner().take(END + 1).read_to_end(&mut more);
-    read.map_err(|error| unreadable("the end", &error))?;
-    if more.len() as u64 > END || more.iter().any(|byte| *byte != 0) {
-        return Err(bad("something follows the end of the archive".to_owned()));
-    }
-    Ok(checked)
+    Ok((checked, tar.into_inner()))
 }
 
 /// The files of an archive, one after the other.
@@ -66,9 +82,9 @@ impl Source for Archive<'_> {
         Ok(Box::new(entry))
     }
 
-    fn holds(&self, events: u64) -> bool {
+    fn holds(&self, leaves: u64) -> bool {
         // Hashes cannot be compressed: an archive has room for those of its tree, or lies.
-        events.checked_mul(Hash::BYTES as u64).is_some_and(|hashes| hashes <= self.bytes)
+        leaves.checked_mul(Hash::BYTES as u64).is_some_and(|hashes| hashes <= self.bytes)
     }
 
     fn end(&mut self) -> Result<(), Failure> {

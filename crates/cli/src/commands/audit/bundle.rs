@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::Context;
-use super::export::{self, Range};
+use super::export::{self, Range, Written};
 use super::format::Sink;
 use super::pack::Pack;
-use crate::args::{ExportFormat, Only};
+use crate::args::{Export, ExportFormat, Only, Place};
 use crate::failure::Failure;
 
 /// The files of a bundle.
@@ -37,14 +37,69 @@ pub(super) struct Manifest {
     pub(super) deployment: String,
     /// Whose events.
     pub(super) tenant: Uuid,
-    /// How many; they are all that the tenant has up to the checkpoint.
+    /// How many are here. Unless there is a selection, they are all that the tenant has up to the
+    /// checkpoint.
     pub(super) events: u64,
-    /// Position of the last one.
+    /// Up to which position the checkpoint has all.
     pub(super) position: i64,
+    /// What was asked for, if that was not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) selection: Option<Selection>,
     /// SHA-256 of the file with the events, in hex, for whoever has no other means to check it.
     pub(super) events_sha256: String,
     /// Where the key was replaced: the signed notes by which keys follow one another.
     pub(super) key_words: Vec<String>,
+}
+
+/// Which of the tenant's events a bundle was asked for. The tree is there for all of them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Selection {
+    /// The first position or time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<String>,
+    /// The last position or time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) to: Option<String>,
+    /// Only this type.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub(super) kind: Option<String>,
+    /// Only what this one caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) actor: Option<Uuid>,
+    /// The first leaf whose event is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) first_leaf: Option<u64>,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_leaf: Option<u64>,
+}
+
+impl Selection {
+    /// None if everything was asked for.
+    fn of(what: &Export, leaves: Option<(u64, u64)>) -> Option<Self> {
+        let Export { from, to, only, .. } = what;
+        let from = Some(from).filter(|from| **from != Place::Position(1));
+        let is_whole =
+            from.is_none() && to.is_none() && only.kind.is_none() && only.actor.is_none();
+        (!is_whole).then(|| Self {
+            from: from.map(ToString::to_string),
+            to: to.map(|to| to.to_string()),
+            kind: only.kind.clone(),
+            actor: only.actor,
+            first_leaf: leaves.map(|(first, _)| first),
+            last_leaf: leaves.map(|(_, last)| last),
+        })
+    }
+
+    /// The first and the last leaf.
+    pub(super) fn ends(&self) -> Option<(u64, u64)> {
+        self.first_leaf.zip(self.last_leaf)
+    }
+
+    /// Whether it is one stretch of the log, of which nothing may be missing.
+    pub(super) fn is_stretch(&self) -> bool {
+        self.kind.is_none() && self.actor.is_none()
+    }
 }
 
 /// The checkpoint that a bundle goes up to: the newest, or the newest that a witness has cosigned.
@@ -70,10 +125,10 @@ pub(super) async fn write(
     store: &PgEventStore,
     trees: &Trees,
     (tenant, sealed): (Uuid, Sealed),
-    path: &Path,
+    (what, range, path): (&Export, Range, &Path),
 ) -> Result<(), Failure> {
     let mut pack = Pack::create(path)?;
-    let (mut events, written) = events(store, trees, tenant, sealed.position).await?;
+    let (mut events, written) = events(store, trees, range, &what.only).await?;
     let deployment = trees.deployment().await.context("reading the name")?;
     let keys = trees.keys().await.context("reading the keys")?;
     let verifiers = verifiers(&origin(&deployment, tenant), &keys.publics);
@@ -81,8 +136,9 @@ pub(super) async fn write(
     let manifest = Manifest {
         deployment: deployment.to_string(),
         tenant,
-        events: written as u64,
+        events: written.events as u64,
         position: sealed.position,
+        selection: Selection::of(what, written.leaves),
         events_sha256: digest(&mut events)?,
         key_words: keys.words,
     };
@@ -94,23 +150,22 @@ pub(super) async fn write(
     put_tiles(trees, tenant, sealed.head.size, &mut pack).await?;
     pack.put_file(EVENTS, events)?;
     pack.finish()?;
-    let shown = path.display().to_string();
+    let (shown, written) = (path.display().to_string(), written.events);
     context.output.show(&json!({"bundle": shown, "events": written}), || {
         format!("{written} events of tenant {tenant} are in {shown}; check them with\n  everstep audit verify {shown}")
     })
 }
 
-/// A file, gone when it is closed, with the events up to a position, and how many they are.
+/// A file, gone when it is closed, with the events of a part of the log, and what they are.
 async fn events(
     store: &PgEventStore,
     trees: &Trees,
-    tenant: Uuid,
-    last: i64,
-) -> Result<(File, usize), Failure> {
+    range: Range,
+    only: &Only,
+) -> Result<(File, Written), Failure> {
     let file = tempfile::tempfile().context("making room for the events")?;
     let mut sink = Sink::new(ExportFormat::Cloudevents, BufWriter::new(file))?;
-    let only = Only { tenant: Some(tenant), ..Only::default() };
-    let written = export::write(store, trees, Range::upto(last), &only, &mut sink).await?;
+    let written = export::write(store, trees, range, only, &mut sink).await?;
     let file = sink.finish()?.into_inner().map_err(IntoInnerError::into_error)?;
     Ok((file, written))
 }

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use domain::Timestamp;
 use eventstore::audit::Trees;
-use eventstore::{CloudEvent, EventStore, Position, Recorded};
+use eventstore::{CloudEvent, EventStore, PgEventStore, Position, Recorded, position_at};
 use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 use super::super::Context;
+use super::super::replay::first_since;
 use super::format::Sink;
 use super::{bundle, open};
 use crate::args::{Export, Only, Place};
@@ -38,8 +39,22 @@ pub(super) struct Range {
 
 impl Range {
     /// The log up to a position.
-    pub(super) fn upto(last: Position) -> Self {
+    fn upto(last: Position) -> Self {
         Self { first: 1, last, since: None, until: None }
+    }
+
+    /// The same part, from one position to another: a time is where the log was then. So it leaves out
+    /// nothing that lies within.
+    pub(super) async fn stretch(self, store: &PgEventStore) -> Result<Self, Failure> {
+        let mut range = Self { since: None, until: None, ..self };
+        if let Some(since) = self.since {
+            range.first = first_since(store, since).await?;
+        }
+        if let Some(until) = self.until {
+            let last = position_at(store, until).await.context("reading the log")?;
+            range.last = range.last.min(last);
+        }
+        Ok(range)
     }
 
     fn of(from: Place, to: Option<Place>, head: Position) -> Result<Self, Failure> {
@@ -78,7 +93,8 @@ pub(crate) async fn export(context: &Context, what: &Export) -> Result<(), Failu
     let (store, trees) = open(context).await?;
     if let (Some(path), Some(tenant)) = (&what.bundle, what.only.tenant) {
         let sealed = bundle::checkpoint(&trees, tenant, what.witness.as_ref()).await?;
-        return bundle::write(context, &store, &trees, (tenant, sealed), path).await;
+        let range = Range::of(what.from, what.to, sealed.position)?.stretch(&store).await?;
+        return bundle::write(context, &store, &trees, (tenant, sealed), (what, range, path)).await;
     }
     let head = store.head().await.context("reading the log")?;
     let range = Range::of(what.from, what.to, head)?;
@@ -97,7 +113,7 @@ pub(crate) async fn export(context: &Context, what: &Export) -> Result<(), Failu
         written
     };
     if context.output.is_for_people() {
-        note(format!("{} exported; the log has {head}", count(written, "event")));
+        note(format!("{} exported; the log has {head}", count(written.events, "event")));
     }
     Ok(())
 }
@@ -111,19 +127,37 @@ pub(super) fn beside(path: &Path) -> Result<(PathBuf, BufWriter<File>), Failure>
     Ok((new, BufWriter::new(file)))
 }
 
-/// Writes those events of a part of the log that are asked for, and says how many that were. The
-/// log has no gaps, so one that is found is damage.
+/// What was written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    /// How many events.
+    pub(super) events: usize,
+    /// The first and the last leaf of them that are sealed.
+    pub(super) leaves: Option<(u64, u64)>,
+}
+
+impl Written {
+    fn add(&mut self, leaf: Option<u64>) {
+        self.events += 1;
+        if let Some(leaf) = leaf {
+            self.leaves = Some((self.leaves.map_or(leaf, |(first, _)| first), leaf));
+        }
+    }
+}
+
+/// Writes those events of a part of the log that are asked for. The log has no gaps, so one that is
+/// found is damage.
 pub(super) async fn write<W: Write + Send>(
     store: &dyn EventStore,
     trees: &Trees,
     range: Range,
     only: &Only,
     sink: &mut Sink<W>,
-) -> Result<usize, Failure> {
+) -> Result<Written, Failure> {
     let Range { first, last, .. } = range;
     let bar = progress(first, last);
     let mut leaves = Leaves::default();
-    let (mut after, mut written) = (first - 1, 0);
+    let (mut after, mut written) = (first - 1, Written::default());
     while after < last {
         let events = store.read(after, BATCH).await.context("reading the log")?;
         if events.is_empty() {
@@ -137,7 +171,7 @@ pub(super) async fn write<W: Write + Send>(
             let leaf = leaves.next(trees, event).await?;
             if range.has(event) && asked_for(only, event) {
                 sink.write(event, leaf)?;
-                written += 1;
+                written.add(leaf);
             }
             bar.inc(1);
         }

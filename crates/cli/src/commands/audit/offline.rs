@@ -4,44 +4,74 @@
 //! that its checkpoint asks for, in this order, and of their sizes; what is kept of it is one tile,
 //! one line, and 32 bytes an event in a file that is gone afterwards.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
-use eventstore::audit::{Line, Trust, followed, origin, verifiers};
+use eventstore::audit::{Trust, followed, origin, verifiers};
 use eventstore::tlog::{Checkpoint, Frontier, Hash, Note, Tile, TileId, TreeHead, Verifier};
-use sha2::{Digest, Sha256};
 
 use super::archive;
-use super::bundle::{CHECKPOINT, EVENTS, KEYS, MANIFEST, Manifest};
+use super::bundle::{CHECKPOINT, EVENTS, KEYS, MANIFEST, Manifest, Selection};
+use super::lines::{Leaves, Lines, Met, Wanted, against};
 use super::pack::is_archive;
 use crate::failure::Failure;
 
 /// The most bytes the small files of a bundle may have.
 const SMALL: u64 = 1 << 20;
-/// The most bytes a line may have: an event is at most 256 KiB.
-const LINE: u64 = 1 << 20;
 
 /// Where the files of a bundle come from, in order.
 pub(super) trait Source {
     /// The next file, which must have this name and at most so many bytes.
     fn next(&mut self, name: &str, limit: u64) -> Result<Box<dyn Read + '_>, Failure>;
-    /// That the bundle can have so many events.
-    fn holds(&self, events: u64) -> bool;
+    /// That the bundle can have so many leaves.
+    fn holds(&self, leaves: u64) -> bool;
     /// That nothing follows.
     fn end(&mut self) -> Result<(), Failure>;
 }
 
-/// Checks a bundle; says how many events it has.
-pub(super) fn verify(path: &Path, trust: Trust<'_>) -> Result<Manifest, Failure> {
+/// What a bundle proves.
+#[derive(Debug)]
+pub(super) struct Proved {
+    /// What it says of itself, as far as that could be checked.
+    pub(super) manifest: Manifest,
+    /// How many leaves the tree has.
+    pub(super) size: u64,
+    /// Which of them have their events in it.
+    pub(super) met: Met,
+}
+
+/// Checks a bundle.
+pub(super) fn verify(path: &Path, trust: Trust<'_>) -> Result<Proved, Failure> {
     if is_archive(path) {
         return archive::read(path, |source| check(source, trust));
     }
-    if !path.is_dir() {
-        return Err(Failure::NotFound(format!("there is no bundle at {}", path.display())));
+    check(&mut directory(path)?, trust)
+}
+
+/// Whose tree a bundle has, and the tree; its events are not looked at.
+pub(super) fn tree(path: &Path, trust: Trust<'_>) -> Result<(Manifest, Leaves), Failure> {
+    if is_archive(path) {
+        return archive::beginning(path, |source| begin(source, trust));
     }
-    check(&mut Directory(path), trust)
+    begin(&mut directory(path)?, trust)
+}
+
+/// The checkpoint of a bundle, as it stands there.
+pub(super) fn checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = |source: &mut dyn Source| {
+        small(source, MANIFEST)?;
+        small(source, CHECKPOINT)
+    };
+    if is_archive(path) { archive::beginning(path, read) } else { read(&mut directory(path)?) }
+}
+
+fn directory(path: &Path) -> Result<Directory<'_>, Failure> {
+    if path.is_dir() {
+        return Ok(Directory(path));
+    }
+    Err(Failure::NotFound(format!("there is no bundle at {}", path.display())))
 }
 
 struct Directory<'a>(&'a Path);
@@ -62,9 +92,9 @@ impl Source for Directory<'_> {
         Ok(Box::new(file))
     }
 
-    fn holds(&self, events: u64) -> bool {
-        let size = fs::metadata(self.0.join(EVENTS)).map_or(u64::MAX, |data| data.len());
-        events <= size
+    fn holds(&self, _leaves: u64) -> bool {
+        // Each tile is a file that is there, of its size, or the first that is not ends the check.
+        true
     }
 
     fn end(&mut self) -> Result<(), Failure> {
@@ -72,7 +102,8 @@ impl Source for Directory<'_> {
     }
 }
 
-fn check(source: &mut dyn Source, trust: Trust<'_>) -> Result<Manifest, Failure> {
+/// The manifest and the leaves of the tree whose root is signed.
+fn begin(source: &mut dyn Source, trust: Trust<'_>) -> Result<(Manifest, Leaves), Failure> {
     let manifest: Manifest = serde_json::from_slice(&small(source, MANIFEST)?)
         .map_err(|error| bad(format!("{MANIFEST}: {error}")))?;
     let name = origin(&manifest.deployment, manifest.tenant);
@@ -88,12 +119,24 @@ fn check(source: &mut dyn Source, trust: Trust<'_>) -> Result<Manifest, Failure>
     if !source.holds(head.size) {
         return Err(bad(format!("{CHECKPOINT} says {} events, which are not here", head.size)));
     }
-    let leaves = tree(source, head)?;
-    let (count, sha256) = events(source, leaves, head.size)?;
+    let leaves = Leaves::new(tiles(source, head)?, head.size);
+    Ok((manifest, leaves))
+}
+
+fn check(source: &mut dyn Source, trust: Trust<'_>) -> Result<Proved, Failure> {
+    let (manifest, mut leaves) = begin(source, trust)?;
+    let selection = manifest.selection.as_ref();
+    let mut lines = Lines::new(EVENTS, source.next(EVENTS, u64::MAX)?);
+    let met = against(&mut lines, &mut leaves, wanted(selection))?;
+    let sha256 = lines.sha256();
     source.end()?;
-    if count != head.size {
-        let size = head.size;
+    let (count, size) = (met.count, leaves.size);
+    if selection.is_none() && count != size {
         return Err(bad(format!("{EVENTS} has {count} events, and {size} were sealed")));
+    }
+    if let Some(selection) = selection.filter(|selection| selection.ends() != met.ends) {
+        let says = selection.ends().map_or("none".to_owned(), |(a, b)| format!("{a} to {b}"));
+        return Err(bad(format!("{EVENTS} has other leaves than {MANIFEST} says: {says}")));
     }
     if count != manifest.events {
         return Err(bad(format!("{MANIFEST} says {} events", manifest.events)));
@@ -101,7 +144,18 @@ fn check(source: &mut dyn Source, trust: Trust<'_>) -> Result<Manifest, Failure>
     if sha256 != manifest.events_sha256 {
         return Err(bad(format!("{EVENTS} has not the SHA-256 that {MANIFEST} says")));
     }
-    Ok(manifest)
+    Ok(Proved { manifest, size, met })
+}
+
+/// Which leaves the events of a bundle must be.
+fn wanted(selection: Option<&Selection>) -> Wanted<'static> {
+    match selection {
+        None => Wanted::EveryFrom(0),
+        Some(stretch) if stretch.is_stretch() => {
+            Wanted::EveryFrom(stretch.first_leaf.unwrap_or_default())
+        }
+        Some(_) => Wanted::Some,
+    }
 }
 
 pub(super) fn bad(what: String) -> Failure {
@@ -131,19 +185,19 @@ fn keys(manifest: &Manifest, stored: &[u8], pinned: &[[u8; 32]]) -> Result<Vec<V
     keys.collect::<Result<_, _>>().map_err(|error| bad(format!("{KEYS}: {error}")))
 }
 
-/// The leaves of the tree one after the other, if its tiles give the root of the checkpoint and
+/// A file with the leaves of the tree one after the other, if its tiles give the root of the checkpoint and
 /// each other.
-fn tree(source: &mut dyn Source, head: TreeHead) -> Result<BufReader<File>, Failure> {
+fn tiles(source: &mut dyn Source, head: TreeHead) -> Result<File, Failure> {
     let mut leaves = BufWriter::new(tempfile::tempfile().context("making room for the tree")?);
     let mut root = Frontier::default();
     let mut above = vec![];
     for level in 0_u8.. {
         let mut expected = std::mem::take(&mut above).into_iter();
-        let mut tiles = 0;
+        let mut count = 0;
         for index in 0.. {
             let Some(id) = TileId::within(level, index, head.size) else { break };
             let tile = stored(source, id)?;
-            tiles += 1;
+            count += 1;
             if level == 0 {
                 root.extend(tile.hashes().iter().copied());
                 leaves.write_all(&tile.to_bytes())?;
@@ -159,13 +213,13 @@ fn tree(source: &mut dyn Source, head: TreeHead) -> Result<BufReader<File>, Fail
         if level == 0 && root.head() != head {
             return Err(bad(format!("the tiles do not give the root of {CHECKPOINT}")));
         }
-        if tiles == 0 {
+        if count == 0 {
             break;
         }
     }
     let mut file = leaves.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     file.rewind()?;
-    Ok(BufReader::new(file))
+    Ok(file)
 }
 
 fn stored(source: &mut dyn Source, id: TileId) -> Result<Tile, Failure> {
@@ -175,56 +229,4 @@ fn stored(source: &mut dyn Source, id: TileId) -> Result<Tile, Failure> {
     read.map_err(|error| unreadable(&id.path(), &error))?;
     let tile = Tile::from_bytes(id.level, id.index, &bytes).ok();
     tile.filter(|tile| tile.id() == id).ok_or_else(|| bad(format!("{id} has not its hashes")))
-}
-
-/// Checks the events; how many there are, and the SHA-256 of the file in hex.
-fn events(source: &mut dyn Source, leaves: impl Read, size: u64) -> Result<(u64, String), Failure> {
-    let file = source.next(EVENTS, u64::MAX)?;
-    let mut hashed = Hashed { file: BufReader::new(file), digest: Sha256::new() };
-    let count = lines(&mut hashed, leaves, size)?;
-    Ok((count, hex::encode(hashed.digest.finalize())))
-}
-
-/// What is read from a file, hashed on the way.
-struct Hashed<R> {
-    file: BufReader<R>,
-    digest: Sha256,
-}
-
-impl<R: Read> Hashed<R> {
-    /// Reads a line into `text`; how many bytes it has.
-    fn line(&mut self, text: &mut String) -> std::io::Result<usize> {
-        text.clear();
-        let read = (&mut self.file).take(LINE).read_line(text)?;
-        if read as u64 == LINE && !text.ends_with('\n') {
-            return Err(std::io::Error::other("it is longer than a line can be"));
-        }
-        self.digest.update(text.as_bytes());
-        Ok(read)
-    }
-}
-
-/// Checks that each line is the next leaf; how many there are.
-fn lines<R: Read>(file: &mut Hashed<R>, mut leaves: impl Read, size: u64) -> Result<u64, Failure> {
-    let mut text = String::new();
-    for count in 0.. {
-        let wrong = |what: &str| bad(format!("{EVENTS}, line {}: {what}", count + 1));
-        if file.line(&mut text).map_err(|error| wrong(&error.to_string()))? == 0 {
-            return Ok(count);
-        }
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        let line = Line::read(line).map_err(|error| wrong(&error.to_string()))?;
-        if count == size {
-            return Err(wrong("it was not sealed"));
-        }
-        if line.leaf != Some(count) {
-            return Err(wrong("an event is missing before it, or it stands elsewhere"));
-        }
-        let mut leaf = [0; Hash::BYTES];
-        leaves.read_exact(&mut leaf)?;
-        if Hash::from(leaf) != line.leaf_hash() {
-            return Err(wrong("it is not what was sealed"));
-        }
-    }
-    Ok(size)
 }

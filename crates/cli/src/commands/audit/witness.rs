@@ -141,7 +141,7 @@ async fn worker(context: &Context) -> Result<PgPool, Failure> {
 }
 
 /// What is in a file, or comes in if it is called `-`; not more than a request may have.
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let from: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin())
     } else {

@@ -95,7 +95,10 @@ impl Wanted {
 }
 
 /// The position of the first event since a time.
-async fn first_since(log: &dyn EventStore, time: Timestamp) -> Result<Position, Failure> {
+pub(in crate::commands) async fn first_since(
+    log: &dyn EventStore,
+    time: Timestamp,
+) -> Result<Position, Failure> {
     // Times are kept to the microsecond.
     let before = time - Duration::from_micros(1);
     Ok(position_at(log, before).await.context("reading the log")? + 1)

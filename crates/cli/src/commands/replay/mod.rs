@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use eventstore::{EventStore, Position, position_at};
 use indicatif::{ProgressBar, ProgressStyle};
 
+pub(super) use self::emission::first_since;
 use super::Context;
 use crate::args::{Emit, Place, Replay, To};
 use crate::failure::Failure;

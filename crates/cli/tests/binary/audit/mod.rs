@@ -1,6 +1,8 @@
 //! Proving the log: in the database, and in a bundle without it.
 
 mod keys;
+mod selected;
+mod since;
 
 use std::fs::{self, File};
 use std::io::Read;
