@@ -244,3 +244,40 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Never refuses; only the store does.
+    #[derive(Debug, thiserror::Error)]
+    enum Never {}
+
+    impl Refusal for Never {
+        fn kind(&self) -> Kind {
+            match *self {}
+        }
+
+        fn code(&self) -> &'static str {
+            match *self {}
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_meets_a_log_with_too_much_to_store_is_told_when_to_come_back() {
+        let busy = eventstore::Error::Busy { retry_after: Duration::from_secs(1) };
+        let problem = Problem::from(ExecuteError::<Never>::Store(busy));
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["code"], "unavailable");
+        assert_eq!(body["detail"], "the log has more to store than it can take in");
+    }
+}
