@@ -44,6 +44,13 @@ const STRETCH: Position = 10_000;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(100), Duration::from_millis(500)];
 
+/// Events of a stream after a version, up to another.
+const LOAD: &str = select_rows!(
+    "WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
+         AND version > $5 AND version <= $6
+     ORDER BY version"
+);
+
 /// The event store in Postgres.
 #[derive(Debug)]
 pub struct PgEventStore {
@@ -182,17 +189,13 @@ impl EventStore for PgEventStore {
     ) -> Result<Vec<Recorded>, Error> {
         let upto = after.saturating_add(Version::try_from(limit).unwrap_or(Version::MAX));
         let query = || {
-            sqlx::query_as::<_, Row>(select_rows!(
-                "WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
-                     AND version > $5 AND version <= $6
-                 ORDER BY version"
-            ))
-            .bind(self.log)
-            .bind(stream.id)
-            .bind(stream.category)
-            .bind(stream.tenant.as_uuid())
-            .bind(after)
-            .bind(upto)
+            sqlx::query_as::<_, Row>(LOAD)
+                .bind(self.log)
+                .bind(stream.id)
+                .bind(stream.category)
+                .bind(stream.tenant.as_uuid())
+                .bind(after)
+                .bind(upto)
         };
         let mut rows = retrying(|| query().fetch_all(&self.pool)).await?;
         let missing = rows.first().map_or(upto, |row| row.version - 1);

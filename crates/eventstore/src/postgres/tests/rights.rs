@@ -3,6 +3,7 @@
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, PgPool};
 
+use super::super::LOAD;
 use super::{PgEventStore, one};
 use crate::{EventStore, Expected, Role, SettingsError, check_settings, connect, migrate};
 
@@ -145,4 +146,28 @@ async fn a_fresh_database_is_migrated_by_whoever_comes_first(
         .expect("a newer release was here");
     migrate(url.as_str()).await.expect("an older release does not mind");
     pool.close().await;
+}
+
+/// A plan is kept, and the partition it was made for grows.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn no_stream_is_sought_by_looking_through_a_partition(
+    _: PgPoolOptions,
+    options: PgConnectOptions,
+) {
+    for role in [Role::Command, Role::Worker] {
+        let pool = connect(options.to_url_lossy().as_str(), role, 1).await.expect("connects");
+        let mut connection = pool.acquire().await.expect("connects");
+        let types = "smallint, uuid, text, uuid, bigint, bigint";
+        let prepare = format!("PREPARE load ({types}) AS {LOAD}");
+        for statement in ["SET plan_cache_mode = force_generic_plan", &prepare] {
+            let statement = sqlx::AssertSqlSafe(statement.to_owned());
+            sqlx::raw_sql(statement).execute(&mut *connection).await.expect("prepares");
+        }
+        let explain =
+            "EXPLAIN EXECUTE load (1::smallint, gen_random_uuid(), 'a', gen_random_uuid(), 0, 9)";
+        let plan: Vec<String> =
+            sqlx::query_scalar(explain).fetch_all(&mut *connection).await.expect("explains");
+        let plan = plan.join("\n");
+        assert!(plan.contains("Index Scan") && !plan.contains("Seq Scan"), "{plan}");
+    }
 }
