@@ -118,7 +118,7 @@ async fn postgres_and_memory_give_the_same_answers(pool: PgPool) {
     assert_eq!(common(log), common(memory.read(0, 100_000).await.expect("reads")));
 }
 
-/// Rows as text, without what is random in them.
+/// Rows as text, without what is of chance in them, or of a clock.
 fn common(mut log: Vec<Recorded>) -> String {
     for row in &mut log {
         row.salt = [0; 32];
