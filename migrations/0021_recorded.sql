@@ -9,6 +9,17 @@ COMMENT ON COLUMN es.event.recorded_at IS 'by the clock of the database; never b
 ALTER TABLE es.log ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT '-infinity';
 COMMENT ON COLUMN es.log.recorded_at IS 'when the last event was recorded';
 
+CREATE OR REPLACE VIEW es.event_json AS
+    SELECT log_id, position, tenant, category, stream, version, id, name, schema, at,
+        actor::jsonb AS actor, correlation, causation, traceparent,
+        CASE
+            WHEN body.text LIKE '%\\u0000%'
+                THEN regexp_replace(body.text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g')
+            ELSE body.text
+        END::jsonb AS body,
+        recorded_at
+    FROM es.event, LATERAL (SELECT convert_from(event.body, 'UTF8')) AS body (text);
+
 -- Some appends, each all or nothing, in one call and one transaction. Whoever calls names no stream
 -- and no key twice in one call.
 --
@@ -169,7 +180,7 @@ BEGIN
     END IF;
 END $$;
 
--- One append to one stream whose version is known: what somebody who is alone mostly does, in three
+-- One append to one stream whose version is known: what somebody who is alone mostly does, in four
 -- statements instead of eight. It either is good and stored, or nothing happens and head is null: why
 -- is for es.append to say.
 --
@@ -190,10 +201,9 @@ DECLARE
     recorded timestamptz;
     is_good boolean := true;
 BEGIN
-    UPDATE es.log l
-        SET position = l.position + n, recorded_at = greatest(l.recorded_at, clock_timestamp())
-        WHERE l.log_id = p_log
-        RETURNING l.position - n, l.recorded_at INTO STRICT head, recorded;
+    SELECT l.position, l.recorded_at INTO STRICT head, recorded
+        FROM es.log l WHERE l.log_id = p_log FOR UPDATE;
+    recorded := greatest(recorded, clock_timestamp());
     IF k_id IS NOT NULL THEN
         is_good := NOT EXISTS (SELECT FROM es.command_key k WHERE k.log_id = p_log AND k.id = k_id);
     END IF;
@@ -209,7 +219,6 @@ BEGIN
         is_good := FOUND;
     END IF;
     IF NOT is_good THEN
-        UPDATE es.log l SET position = head WHERE l.log_id = p_log;
         head := NULL;
         RETURN;
     END IF;
@@ -220,6 +229,7 @@ BEGIN
             recorded
         FROM unnest(e_id, e_name, e_schema, e_salt, e_body)
             WITH ORDINALITY u (id, name, schema, salt, body, nth);
+    UPDATE es.log SET position = head + n, recorded_at = recorded WHERE log_id = p_log;
     IF k_id IS NOT NULL THEN
         INSERT INTO es.command_key (position, version, status, log_id, id, tenant, principal, key,
                 fingerprint, location, body)

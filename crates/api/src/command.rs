@@ -345,8 +345,8 @@ pub(crate) fn id<T>(text: &str, code: &'static str, what: &str) -> Result<Id<T>,
     Uuid::parse_str(text).map(Id::from_uuid).map_err(|_| Problem::not_found(code, what))
 }
 
-/// Waits until an aggregate is as wanted: its state and the position from which on readers see it so, or nothing
-/// if that takes longer.
+/// Waits until an aggregate is as wanted: its state and the position from which on readers see it
+/// so, or nothing if that takes longer.
 pub(crate) async fn until<A: Aggregate>(
     app: &App,
     tenant: Id<Tenant>,

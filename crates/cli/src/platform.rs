@@ -9,7 +9,7 @@ use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
 use eventstore::audit::Trees;
 use eventstore::personal::{Keyring, Sealed};
-use eventstore::{Clock, EventStore, Moves, NameError, PgEventStore, Plans, Role};
+use eventstore::{Clock, EventStore, Known, Moves, NameError, PgEventStore, Plans, Role};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -21,6 +21,8 @@ use crate::failure::Failure;
 
 /// How many connections each role may have in one process.
 const CONNECTIONS: u32 = 16;
+/// How many API keys are kept as they are.
+const API_KEYS: usize = 10_000;
 
 /// The parts of a process, ready to run.
 pub(crate) struct Platform {
@@ -80,7 +82,7 @@ impl Platform {
             log: log.clone(),
             trees,
             moves: Arc::new(Moves::new(log.clone())),
-            api_keys: Arc::default(),
+            api_keys: Arc::new(Known::new(API_KEYS)),
             plans,
             views,
             clock: clock.clone(),

@@ -39,13 +39,15 @@ impl Role {
     /// Takes the role. The isolation is what `es.append` is written for; the timeouts let go of
     /// what somebody else may be waiting for. Whoever has to do with the log seeks by keys, and never
     /// looks through a table: a plan for a partition that was empty when it was made would do so for
-    /// as long as that connection lives.
+    /// as long as that connection lives. What cannot be sought by a key counts as very dear then, and is
+    /// not worth compiling all the same.
     fn session(self) -> &'static str {
         match self {
             Self::Command => {
                 "SET ROLE everstep_command;
                  SET default_transaction_isolation = 'read committed';
                  SET enable_seqscan = off;
+                 SET jit = off;
                  SET lock_timeout = '5s';
                  SET statement_timeout = '10s';
                  SET idle_in_transaction_session_timeout = '30s'"
@@ -61,6 +63,7 @@ impl Role {
                 "SET ROLE everstep_worker;
                  SET default_transaction_isolation = 'read committed';
                  SET enable_seqscan = off;
+                 SET jit = off;
                  SET lock_timeout = '5s';
                  SET statement_timeout = '60s';
                  SET idle_in_transaction_session_timeout = '60s'"

@@ -10,9 +10,6 @@ use uuid::Uuid;
 
 use crate::{Error, EventStore, Held, StreamId, Version};
 
-/// How many are kept; beyond it all are dropped and read anew on demand.
-const CAPACITY: usize = 10_000;
-
 /// Aggregates with their versions, by tenant and id.
 type Kept<A> = HashMap<(Uuid, Uuid), (Arc<A>, Version)>;
 
@@ -20,12 +17,9 @@ type Kept<A> = HashMap<(Uuid, Uuid), (Arc<A>, Version)>;
 /// so that nobody is shown a state that was over when they asked; mostly nothing is.
 ///
 /// For aggregates without personal data: what is erased from the log would live on here.
-pub struct Known<A>(Mutex<Kept<A>>);
-
-impl<A> Default for Known<A> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
+pub struct Known<A> {
+    most: usize,
+    kept: Mutex<Kept<A>>,
 }
 
 impl<A> fmt::Debug for Known<A> {
@@ -36,11 +30,17 @@ impl<A> fmt::Debug for Known<A> {
 
 impl<A> Known<A> {
     fn lock(&self) -> MutexGuard<'_, Kept<A>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<A: Aggregate> Known<A> {
+    /// Nothing yet. At most so many are kept; beyond it all are dropped and read anew on demand.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, kept: Mutex::default() }
+    }
+
     /// The state of an aggregate; that of one without events if it has none.
     pub async fn look(
         &self,
@@ -62,7 +62,7 @@ impl<A: Aggregate> Known<A> {
         held.catch_up(store).await?;
         let state = Arc::new(held.state);
         let mut kept = self.lock();
-        if kept.len() >= CAPACITY {
+        if kept.len() >= self.most {
             kept.clear();
         }
         let newest = kept.entry(name).or_insert_with(|| (state.clone(), held.version));

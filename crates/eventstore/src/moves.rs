@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{EventStore, Position, StreamId};
 
 /// If the log went further than this at once, everybody is woken instead of asking who has to be.
 const MOST: Position = 10_000;
+
+/// If it takes longer to learn who has to be woken, everybody is.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Follows the log for as long as somebody waits. Whoever is in the same process is told of every
 /// append, by whichever process it was made.
@@ -78,7 +83,7 @@ impl Moves {
         });
         if !waiting.is_followed {
             waiting.is_followed = true;
-            tokio::spawn(follow(self.log.clone(), self.waiting.clone(), (head, after)));
+            tokio::spawn(follow(Arc::downgrade(&self.log), self.waiting.clone(), (head, after)));
         }
         Ear { moved: sender.subscribe(), _stream: sender }
     }
@@ -86,7 +91,7 @@ impl Moves {
 
 /// Wakes whose stream has moved, until nobody waits any more.
 async fn follow(
-    log: Arc<dyn EventStore>,
+    log: Weak<dyn EventStore>,
     waiting: Arc<Mutex<Waiting>>,
     (mut head, mut after): (watch::Receiver<Position>, Position),
 ) {
@@ -94,7 +99,7 @@ async fn follow(
         // A log that is gone tells no news; who waits gives up when they are tired of it.
         let is_gone = head.changed().await.is_err();
         let upto = *head.borrow_and_update();
-        let moved = if upto - after > MOST { None } else { log.streams(after, upto).await.ok() };
+        let moved = streams(&log, after, upto).await;
         after = upto;
         let mut waiting = lock(&waiting);
         waiting.streams.retain(|_, sender| sender.strong_count() > 0);
@@ -109,6 +114,12 @@ async fn follow(
             None => waiting.streams.values().for_each(wake),
         }
     }
+}
+
+/// The streams that have moved between two positions; nothing if that is not to be had quickly.
+async fn streams(log: &Weak<dyn EventStore>, after: Position, upto: Position) -> Option<Vec<Uuid>> {
+    let log = log.upgrade().filter(|_| upto - after <= MOST)?;
+    timeout(PATIENCE, log.streams(after, upto)).await.ok()?.ok()
 }
 
 fn wake(stream: &Weak<watch::Sender<()>>) {

@@ -8,13 +8,15 @@ use domain::{Fault, Id, Tenant};
 
 use crate::{Error, EventStore, Known};
 
+/// How many workflows are kept with the text of all their versions.
+const WORKFLOWS: usize = 100;
 /// How many compiled versions are kept; beyond it all are dropped and compiled anew on demand.
 const CAPACITY: usize = 1_000;
 
 type Key = (Id<Tenant>, Id<Workflow>, u32);
 
 /// Compiled versions of workflows. A version never changes, so what was compiled once stays true.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plans {
     workflows: Known<Workflow>,
     compiled: Mutex<HashMap<Key, Arc<Plan>>>,
@@ -36,6 +38,12 @@ pub enum PlanError {
     /// The log could not be read.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self { workflows: Known::new(WORKFLOWS), compiled: Mutex::default() }
+    }
 }
 
 impl Plans {

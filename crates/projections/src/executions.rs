@@ -193,7 +193,7 @@ pub(crate) struct Row {
     error: Option<String>,
     reason: Option<String>,
     subject: Option<Uuid>,
-    pub(crate) erased: bool,
+    erased: bool,
 }
 
 /// The view itself.

@@ -40,7 +40,10 @@ pub struct Task {
     pub error: Option<Value>,
 }
 
-/// The runs of an execution, in order; the first 10,000.
+/// How many runs of an execution are shown.
+pub(crate) const SHOWN: usize = 10_000;
+
+/// The runs of an execution, in order; the first [`SHOWN`].
 pub(crate) async fn of(reader: &mut Reader, execution: Uuid) -> sqlx::Result<Vec<Task>> {
     let (db, tenant) = reader.parts();
     let sql = "
@@ -49,8 +52,9 @@ pub(crate) async fn of(reader: &mut Reader, execution: Uuid) -> sqlx::Result<Vec
         FROM rm.execution_tasks
         WHERE tenant = $1 AND execution = $2
         ORDER BY run
-        LIMIT 10000";
-    sqlx::query_as(sql).bind(tenant).bind(execution).fetch_all(db).await
+        LIMIT $3";
+    let most = i64::try_from(SHOWN).unwrap_or(i64::MAX);
+    sqlx::query_as(sql).bind(tenant).bind(execution).bind(most).fetch_all(db).await
 }
 
 /// Tenant, execution and run.

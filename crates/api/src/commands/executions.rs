@@ -22,7 +22,7 @@ use crate::{App, Problem};
 const RUNNING: &str = "running";
 
 /// How many events of an execution are read to answer whoever waited for its end.
-const STORY: usize = 200;
+const STORY: usize = 50;
 
 /// What an execution is started with.
 #[derive(Debug, Deserialize, ToSchema)]

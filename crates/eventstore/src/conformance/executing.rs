@@ -75,7 +75,7 @@ async fn another_tenants_aggregate_is_unknown(store: &dyn EventStore) {
 }
 
 async fn what_is_known_is_as_new_as_the_question(store: &dyn EventStore) {
-    let (t, tally, known) = (tenant(70), id(1), Known::default());
+    let (t, tally, known) = (tenant(70), id(1), Known::new(2));
     let sum = async |t| known.look(store, t, tally).await.expect("looks").sum;
     assert_eq!(sum(t).await, 0);
     for nth_time in 1..=3 {

@@ -88,7 +88,11 @@ async fn every_statement_of_an_append_can_be_routed_by_its_log(pool: PgPool) {
 /// What is sent the short way and refused there is judged like everything else, and leaves nothing.
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_lonely_append_that_is_refused_leaves_the_log_as_it_was(pool: PgPool) {
-    let store = PgEventStore::new(pool);
+    let store = PgEventStore::new(pool.clone());
+    let row = async || {
+        let row = sqlx::query_scalar::<_, String>("SELECT ctid::text FROM es.log");
+        row.fetch_one(&pool).await.expect("is there")
+    };
     let keyed = |id, key: &str, fingerprint| Append {
         reply: Some((
             CommandKey { principal: Uuid::nil(), key: key.to_owned(), fingerprint },
@@ -97,6 +101,7 @@ async fn a_lonely_append_that_is_refused_leaves_the_log_as_it_was(pool: PgPool) 
         ..one(id, Expected::None, [id])
     };
     let first = store.append(keyed(1, "a", [1; 32])).await.expect("appends");
+    let written = row().await;
     assert_eq!(store.append(keyed(1, "a", [1; 32])).await.expect("is the same"), first);
     let used = store.append(keyed(2, "a", [2; 32])).await;
     assert!(matches!(used, Err(Error::KeyUsed)), "{used:?}");
@@ -107,6 +112,7 @@ async fn a_lonely_append_that_is_refused_leaves_the_log_as_it_was(pool: PgPool) 
         assert!(matches!(conflict, Err(Error::Conflict { actual: 1, .. })), "{conflict:?}");
     }
     assert_eq!(store.head().await.expect("head"), 1);
+    assert_eq!(row().await, written, "nothing was written");
     let next = store.append(one(1, Expected::At(1), [9])).await.expect("appends");
     assert_eq!((next.position, next.versions), (2, vec![2]));
     assert_eq!(store.read(0, 10).await.expect("reads").len(), 2);
