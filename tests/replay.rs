@@ -1,15 +1,18 @@
 //! Read models are folds of the log and nothing else: proved, broken, wiped and made anew.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 
 use eventstore::Role;
 use serde_json::{Value, json};
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::github::Delivery;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 
 use crate::documents::{ASKING, ECHO, FAULTY, HOOKED, MIXED, SLEEPER, TELLING};
-use crate::support::{Api, World, ok};
+use crate::support::{Api, PATIENCE, World, ok};
 
 const SECRET: &str = "It's a Secret to Everybody";
 
@@ -167,6 +170,34 @@ async fn read_models_say_how_far_behind_they_are_and_why() {
         })
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_watched_shows_read_models_as_they_move() {
+    let world = World::start().await;
+    let api = world.api();
+    let echo = api.publish(ECHO).await;
+    let command = world.server.setup().command(&["projection", "list", "--watch", "-o", "json"]);
+    let mut command = tokio::process::Command::from(command);
+    let mut watching = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("starts");
+    let mut lines = BufReader::new(watching.stdout.take().expect("its output")).lines();
+    // Each line is the whole list; how far the least of the views is.
+    let mut next = async || {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("reads");
+        let list: Value = serde_json::from_str(&line.expect("it goes on")).expect("JSON");
+        let items = list["items"].as_array().expect("a list");
+        items.iter().map(|item| item["position"].as_i64().expect("a position")).min().expect("some")
+    };
+    let before = next().await;
+    api.run(&echo, &json!(1)).await;
+    let head = world.head().await;
+    assert!(before < head, "something happened since");
+    while next().await < head {}
+    assert_eq!(
+        watching.try_wait().expect("is known"),
+        None,
+        "it shows the list until it is stopped"
+    );
 }
 
 #[tokio::test]
