@@ -1,5 +1,8 @@
 //! People in the log: their data are sealed, and gone from everywhere once they are erased.
 
+use std::fs;
+use std::path::PathBuf;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -166,6 +169,86 @@ async fn a_person_is_erased_from_everywhere_and_the_log_still_proves_itself() {
     assert_eq!(found_in(&pool, &["es", "ops", "rm"], CANARY).await, [""; 0]);
     let again = world.run(&["subject", "erase", CANARY]).await;
     assert_eq!(again.code, 3, "nobody is known by that name: {again:?}");
+}
+
+/// The files of the instance's database in which some bytes are found, once all of it is on the disk.
+async fn files_with(pool: &PgPool, bytes: &[u8]) -> Vec<String> {
+    sqlx::raw_sql("CHECKPOINT").execute(pool).await.expect("all is on the disk");
+    let dir = "SELECT format('%s/base/%s', current_setting('data_directory'), oid)
+               FROM pg_database WHERE datname = current_database()";
+    let dir: String = sqlx::query_scalar(dir).fetch_one(pool).await.expect("its directory");
+    let files = fs::read_dir(dir).expect("its files").map(|file| file.expect("a file").path());
+    let has = |file: &PathBuf| {
+        let there = fs::read(file).unwrap_or_default();
+        there.windows(bytes.len()).any(|some| some == bytes)
+    };
+    files.filter(has).map(|file| file.display().to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_purge_neither_the_erased_nor_their_key_is_in_any_file_of_the_database() {
+    let world = World::on_its_own_postgres().await;
+    let (api, pool) = (world.api(), world.pool().await);
+    needed(&api).await;
+    let echo = api.publish(ECHO).await;
+    all_about(&api, &echo, CANARY).await;
+    let other = start(&api, &echo, &json!({"to": "bob"}), "bob").await;
+    completed(&api, &other).await;
+    // Old tables are kept, and Postgres notes samples of what is in the columns.
+    let rebuilt = world.run(&["replay"]).await;
+    assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
+    sqlx::raw_sql("ANALYZE").execute(&pool).await.expect("samples");
+    let key = "SELECT k.sealed FROM ops.subject_key k JOIN rm.executions e ON e.subject = k.id
+               WHERE strpos(e.input, $1) > 0 LIMIT 1";
+    let key: Vec<u8> =
+        sqlx::query_scalar(key).bind(CANARY).fetch_one(&pool).await.expect("her key");
+    assert_ne!(files_with(&pool, CANARY.as_bytes()).await, [""; 0]);
+    assert_ne!(files_with(&pool, &key).await, [""; 0]);
+
+    let erased = world.run(&["subject", "erase", CANARY]).await;
+    assert_eq!(erased.code, 0, "{erased:?}");
+    assert_ne!(files_with(&pool, CANARY.as_bytes()).await, [""; 0], "no need to purge");
+    let purged = world.run(&["subject", "purge", "-o", "json"]).await;
+    assert_eq!(purged.code, 0, "{purged:?}");
+    let purged: Value = serde_json::from_str(&purged.out).expect("JSON");
+    assert_eq!(purged["wal"], "switched", "{purged}");
+    assert_eq!(files_with(&pool, CANARY.as_bytes()).await, [""; 0]);
+    assert_eq!(files_with(&pool, &key).await, [""; 0]);
+
+    assert_eq!(api.body(&other).await["input"], json!({"to": "bob"}), "all else is there");
+    for check in [&["audit", "verify", "--live"][..], &["replay", "--verify"]] {
+        let checked = world.run(check).await;
+        assert_eq!(checked.code, 0, "{check:?}: {checked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_owner_purges_and_need_not_be_a_superuser() {
+    let world = World::on_its_own_postgres().await;
+    let owner = &world.server.dev().database_url;
+    let purge = async |url: &str| {
+        world.run(&["subject", "purge", "--database-url", url, "-o", "json"]).await
+    };
+    let login = owner.replacen("everstep@", &format!("{}@", eventstore::LOGIN), 1);
+    let refused = purge(&login).await;
+    assert_ne!(refused.code, 0, "{refused:?}");
+
+    let pool = world.pool().await;
+    for sql in ["CREATE ROLE plain LOGIN CREATEROLE", "CREATE DATABASE plain OWNER plain"] {
+        sqlx::raw_sql(sql).execute(&pool).await.expect(sql);
+    }
+    let plain = owner.replacen("everstep@", "plain@", 1).replacen("/postgres?", "/plain?", 1);
+    let migrated = world.run(&["migrate", "--database-url", &plain]).await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    // As if projectors had come to the end of its empty log.
+    let views = world.api().items("/projections").await;
+    let views: Vec<&str> = views.iter().filter_map(|view| view["name"].as_str()).collect();
+    let its = PgPool::connect(&plain).await.expect("connects");
+    let begin = "INSERT INTO rm.projection (name) SELECT unnest($1::text[])";
+    sqlx::query(begin).bind(&views).execute(&its).await.expect("inserts");
+    let purged = purge(&plain).await;
+    assert_eq!(purged.code, 0, "{purged:?}");
+    assert!(purged.out.contains("not permitted"), "what only a superuser may is told: {purged:?}");
 }
 
 #[tokio::test]

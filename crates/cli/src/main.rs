@@ -118,9 +118,9 @@ fn surroundings(cli: &Cli) -> Result<Context, Failure> {
         Command::Audit(audit) => (None, audit.database().database_url.clone()),
         Command::Log(command) => (None, command.database().database_url.clone()),
         Command::Subscription(command) => (None, command.database().database_url.clone()),
+        Command::Subject(command) => (None, command.database_url()),
         Command::Workflow(_)
         | Command::Execution(_)
-        | Command::Subject(_)
         | Command::Openapi
         | Command::Completions { .. } => (None, None),
     };

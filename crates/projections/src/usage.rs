@@ -75,6 +75,10 @@ impl Projection for Usage {
         &[Execution::NAME, Invocation::NAME, Notification::NAME]
     }
 
+    fn forgets(&self) -> bool {
+        false
+    }
+
     fn concerns(&self, seen: &Seen) -> bool {
         open_key(seen).is_some()
     }

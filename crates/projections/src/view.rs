@@ -99,6 +99,9 @@ pub trait Projection: Send + Sync {
     /// Categories of the streams it folds.
     fn folds(&self) -> &'static [&'static str];
 
+    /// Whether its rows say anything of people, which they forget.
+    fn forgets(&self) -> bool;
+
     /// Whether an event changes any of its rows.
     fn concerns(&self, seen: &Seen) -> bool;
 
@@ -120,8 +123,12 @@ impl<V: View> Projection for V {
         V::FOLDS
     }
 
+    fn forgets(&self) -> bool {
+        V::FORGET.is_some()
+    }
+
     fn concerns(&self, seen: &Seen) -> bool {
-        V::FORGET.is_some() && seen.erases().is_some() || !V::keys(seen).is_empty()
+        self.forgets() && seen.erases().is_some() || !V::keys(seen).is_empty()
     }
 
     async fn apply(&self, tables: &mut Tables<'_>, mut events: &[&Seen]) -> sqlx::Result<()> {

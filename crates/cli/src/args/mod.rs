@@ -188,6 +188,21 @@ pub(crate) enum Subject {
         /// What they were called as `subject`
         name: String,
     },
+    /// Take what is left of the erased off the disk, as the database's owner: rewrites the tables that
+    /// held their keys and data, and removes what replays have kept
+    Purge {
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+impl Subject {
+    pub(crate) fn database_url(&self) -> Option<String> {
+        match self {
+            Self::Erase { .. } => None,
+            Self::Purge { database } => database.database_url.clone(),
+        }
+    }
 }
 
 /// Commands on executions.

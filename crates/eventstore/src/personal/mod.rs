@@ -6,6 +6,7 @@
 //! that whatever was proved before an erasure holds after it.
 
 mod keyring;
+mod rewrite;
 mod scan;
 mod seal;
 mod store;
@@ -17,6 +18,7 @@ use domain::subject::Subject;
 use serde_json::value::RawValue;
 
 pub use keyring::Keyring;
+pub use rewrite::{KEYS, RewriteError, rewrite};
 pub use store::Sealed;
 
 use crate::Recorded;

@@ -13,6 +13,7 @@ use eventstore::{EventStore, Position, position_at};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(super) use self::emission::first_since;
+pub(super) use self::projection::failure;
 use super::Context;
 use crate::args::{Emit, Place, Replay, To};
 use crate::failure::Failure;

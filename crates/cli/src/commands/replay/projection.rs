@@ -84,7 +84,8 @@ fn build() -> Result<String, Failure> {
     Ok(hex::encode(Sha256::digest(bytes)))
 }
 
-fn failure(error: Error) -> Failure {
+/// What a replay that failed says.
+pub(in super::super) fn failure(error: Error) -> Failure {
     match error {
         Error::UnknownView(_) => Failure::Usage(error.to_string()),
         Error::NothingKept => Failure::NotFound(error.to_string()),
