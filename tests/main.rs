@@ -27,5 +27,6 @@ mod layers;
 mod openapi;
 mod ows_schema;
 mod pages;
+mod rebuild_under_load;
 mod replay;
 mod support;
