@@ -1,11 +1,13 @@
 //! Sends the webhooks, as an impatient GitHub would: some twice, one forged, all until answered.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::Method;
+use serde_json::Value;
 use testkit::api::{Answer, Client};
 use testkit::example::Applied;
 use testkit::github::{Delivery, payloads};
@@ -55,6 +57,17 @@ impl Deliveries {
             ensure!(there, "{} has no payloads of `{event}`", index.display());
         }
         Ok(Self(deliveries))
+    }
+
+    /// Who sent the fewest, and how many: the integration names them as whom the data is about.
+    pub(crate) fn rarest_sender(&self) -> Result<(String, usize)> {
+        let mut counts = BTreeMap::<String, usize>::new();
+        for delivery in &self.0 {
+            let body: Value = serde_json::from_str(&delivery.body)?;
+            let login = body["sender"]["login"].as_str().context("a delivery without sender")?;
+            *counts.entry(login.to_owned()).or_default() += 1;
+        }
+        counts.into_iter().min_by_key(|(_, count)| *count).context("nothing was delivered")
     }
 
     /// Posts all of them, with at most `window` executions under way.

@@ -9,6 +9,7 @@ mod progress;
 mod report;
 mod settle;
 mod stage;
+mod tamper;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -70,7 +71,7 @@ async fn demo() -> Result<()> {
     stage.clear(model, shown).await
 }
 
-/// Steps 2 to 6: all that happens while everything is up.
+/// Steps 2 to 7: all that happens while everything is up.
 async fn show(options: &Options, model: &Model, stage: &Stage) -> Result<()> {
     step(2, &format!("Applies {EXAMPLE} through the API"));
     let values = [
@@ -102,7 +103,17 @@ async fn show(options: &Options, model: &Model, stage: &Stage) -> Result<()> {
     expect::replay_verifies(stage).await?;
     expect::audit_verifies(stage).await?;
     expect::audit_exports(stage).await?;
-    stage.print_next(&applied, options.keep).await;
+
+    step(7, "Tampers with copies, and erases a person");
+    let (bundle, of_bundle) = tamper::bundle(stage).await?;
+    let of_database = tamper::database(stage).await?;
+    let (person, count) = deliveries.rarest_sender()?;
+    // Whoever looks around afterwards finds something to look at.
+    if !options.keep {
+        tamper::erase(stage, &bundle, &person, count).await?;
+    }
+    tamper::print(&of_bundle, &of_database, (!options.keep).then_some(&*person));
+    stage.print_next(&applied, options.keep, &person).await;
     Ok(())
 }
 

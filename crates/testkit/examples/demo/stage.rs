@@ -8,6 +8,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use domain::api_key::Token;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use testkit::api::Client;
@@ -25,6 +26,8 @@ use crate::options::Chaos;
 pub(crate) const GITHUB_TOKEN: &str = "demo-github-token";
 /// How often Everstep may die before the demo gives up.
 const DEATHS: u32 = 5;
+/// How long it may take until questions are answered whose connections were cut.
+const READY_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take until nothing is left.
 const CLEAR_LIMIT: Duration = Duration::from_secs(10);
 
@@ -109,12 +112,45 @@ impl Stage {
 
     /// Runs the binary on the instance, such as `replay --verify`.
     pub(crate) async fn run(&self, args: &[&str]) -> Result<Output> {
-        let output = tokio::process::Command::from(self.setup.command(args)).output();
+        self.run_on(None, args).await
+    }
+
+    /// Runs the binary, on another database if one is named.
+    pub(crate) async fn run_on(&self, database: Option<&str>, args: &[&str]) -> Result<Output> {
+        let setup = self.setup.clone();
+        let setup = database.map_or(setup.clone(), |url| setup.database(url));
+        let output = tokio::process::Command::from(setup.command(args)).output();
         output.await.with_context(|| format!("everstep {}", args.join(" ")))
     }
 
+    /// Where the database is, with all rights.
+    pub(crate) async fn database_url(&self) -> String {
+        self.everstep.lock().await.dev().database_url.clone()
+    }
+
+    /// The tenant whose everything is.
+    pub(crate) async fn tenant(&self) -> Result<String> {
+        let token = Token::parse(&self.everstep.lock().await.dev().token)?;
+        Ok(token.tenant.to_string())
+    }
+
+    /// A place for a file that goes with everything else.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// Waits until questions are answered again.
+    pub(crate) async fn wait_until_ready(&self) -> Result<()> {
+        let (client, began) = (self.client().await, Instant::now());
+        while !client.get("/executions").await.is_ok_and(|answer| answer.status == 200) {
+            ensure!(began.elapsed() < READY_LIMIT, "it does not answer any more");
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
     /// Lines to try next.
-    pub(crate) async fn print_next(&self, applied: &Applied, keep: bool) {
+    pub(crate) async fn print_next(&self, applied: &Applied, keep: bool, person: &str) {
         if !keep {
             println!(
                 "\nTry next: `make demo KEEP=1` leaves everything up and tells you how to look"
@@ -132,6 +168,7 @@ impl Stage {
         println!("  {binary} execution list");
         println!("  {binary} workflow get examples/issue-triage");
         println!("  {binary} replay --verify");
+        println!("  {binary} subject erase {person}");
         println!("  TOKEN=$(sed -n 's/.*\"token\": *\"\\([^\"]*\\)\".*/\\1/p' {data}/dev.json)");
         println!("  curl -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/analytics/dashboard");
         println!(
