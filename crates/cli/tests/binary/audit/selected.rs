@@ -1,5 +1,7 @@
 //! Parts of a log: bundles of a selection, and exports that are lines alone.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use super::*;
 
 /// What somebody does to the lines of a file.
@@ -84,13 +86,19 @@ async fn a_stretch_of_the_log_is_proved_to_be_whole(pool: PgPool) {
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
 async fn a_selection_by_time_is_a_stretch_too(pool: PgPool) {
     let audit = sealed(&pool).await;
-    // All were decided at this time.
-    let (then, after) = ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20.000001Z");
-    let all = audit.selected("all", &["--from", then, "--to", then]);
+    let times =
+        "SELECT min(recorded_at), max(recorded_at), max(recorded_at) + interval '1 microsecond'
+         FROM es.event";
+    let times: (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>) =
+        sqlx::query_as(times).fetch_one(&pool).await.unwrap();
+    let [first, last, after] =
+        [times.0, times.1, times.2].map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let all = audit.selected("all", &["--from", &first, "--to", &last]);
     let told = verify(&all, &[]).expect(0).out;
     assert!(told.contains("leaves 0 to 599 of 600"), "{told}");
-    assert_eq!(manifest(&all)["selection"]["from"], then);
-    let none = audit.selected("none", &["--from", after]);
+    let from = manifest(&all)["selection"]["from"].as_str().map(str::parse::<DateTime<Utc>>);
+    assert_eq!(from, Some(Ok(times.0)));
+    let none = audit.selected("none", &["--from", &after]);
     let told = verify(&none, &[]).expect(0).out;
     assert!(told.starts_with("0 events of tenant"), "{told}");
     fs::copy(all.join("events.ndjson"), none.join("events.ndjson")).unwrap();

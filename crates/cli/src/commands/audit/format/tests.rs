@@ -37,7 +37,7 @@ fn recorded(position: i64, actor: Actor, traceparent: Option<&str>) -> Recorded 
             traceparent: traceparent.map(str::to_owned),
             at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
         },
-        recorded_at: None,
+        recorded_at: traceparent.and(DateTime::from_timestamp_micros(1_700_000_000_250_000)),
     }
 }
 
@@ -54,6 +54,11 @@ fn written(format: ExportFormat, events: &[(Recorded, Option<u64>)]) -> Vec<u8> 
     sink.finish().unwrap()
 }
 
+/// Where a column is.
+fn place(name: &str) -> usize {
+    COLUMNS.iter().position(|(column, _)| *column == name).unwrap()
+}
+
 #[test]
 fn csv_comes_back_cell_by_cell_and_no_cell_is_a_formula() {
     let bytes = written(ExportFormat::Csv, &two());
@@ -66,8 +71,7 @@ fn csv_comes_back_cell_by_cell_and_no_cell_is_a_formula() {
         let expected = cells(&event, leaf).map(|cell| harmless(cell.text()));
         assert_eq!(row, &expected[..]);
     }
-    let trace = names.iter().position(|name| *name == "traceparent").unwrap();
-    assert_eq!((rows.len(), &rows[0][trace]), (2, "'=1+1"));
+    assert_eq!((rows.len(), &rows[0][place("traceparent")]), (2, "'=1+1"));
 }
 
 #[test]
@@ -97,10 +101,13 @@ fn parquet_comes_back_row_by_row_in_groups_of_bounded_size() {
 
     let rows: Vec<_> = parquet(&two()).get_row_iter(None).unwrap().map(Result::unwrap).collect();
     for (row, (event, leaf)) in rows.iter().zip(two()) {
-        assert_eq!(row.get_string(20).unwrap(), event.body.get());
-        assert_eq!(row.get_long(16).ok(), leaf.map(u64::cast_signed));
-        assert_eq!(row.get_timestamp_micros(1).unwrap(), event.meta.at.timestamp_micros());
-        assert_eq!(row.get_string(15).ok(), event.meta.traceparent.as_ref());
+        assert_eq!(row.get_string(place("data")).unwrap(), event.body.get());
+        assert_eq!(row.get_long(place("leafindex")).ok(), leaf.map(u64::cast_signed));
+        let time = row.get_timestamp_micros(place("time"));
+        assert_eq!(time.unwrap(), event.meta.at.timestamp_micros());
+        let recorded = row.get_timestamp_micros(place("recordedtime"));
+        assert_eq!(recorded.ok(), event.recorded_at.map(|time| time.timestamp_micros()));
+        assert_eq!(row.get_string(place("traceparent")).ok(), event.meta.traceparent.as_ref());
     }
 }
 
@@ -136,6 +143,6 @@ proptest! {
         let bytes = written(ExportFormat::Csv, &[(event, None)]);
         let mut reader = ::csv::Reader::from_reader(&bytes[..]);
         let row = reader.records().next().unwrap().unwrap();
-        prop_assert_eq!(&row[3], harmless(text));
+        prop_assert_eq!(&row[place("type")], harmless(text));
     }
 }
