@@ -39,10 +39,13 @@ bench-log: ## how fast the log is, beside the same Postgres without it and besid
 bench-engine: ## what a workflow takes: three steps, a slow call, a backlog
 	@scripts/bench-engine.sh
 
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+# The binary that is tortured; each half would otherwise look for one of its own.
+torture: export EVERSTEP_BIN = $(abspath $(RELEASE)/everstep)
 torture: ## kill, cut and freeze everything around the log, and hold its promises against it (15 minutes; MINUTES for each half)
 	@scripts/install.sh compiler postgres disks
 	@cargo build --quiet --release -p torture -p cli
-	@target/release/torture run --minutes $(or $(MINUTES),7)
-	@target/release/torture platform --minutes $(or $(MINUTES),4)
-	@target/release/torture crashes
-	@target/release/torture bugs
+	@$(RELEASE)/torture run --minutes $(or $(MINUTES),7)
+	@$(RELEASE)/torture platform --minutes $(or $(MINUTES),4)
+	@$(RELEASE)/torture crashes
+	@$(RELEASE)/torture bugs
