@@ -56,7 +56,7 @@ async fn of_a_newer_release(world: &World) -> (Uuid, i64) {
     let stream_id = StreamId { tenant, category: "agent", id: stream };
     let streams =
         vec![StreamAppend { stream: stream_id, expected: Expected::None, subject: None, events }];
-    let append = Append { meta, streams, reply: None };
+    let append = Append { meta, streams, reply: None, fence: None };
     let done = world.log().await.append(append).await.expect("appends");
     (stream, done.position - 1)
 }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod ctk;
 mod documents;
+mod fleet;
 mod hostile;
 mod journey_agents;
 mod journey_analytics;

@@ -45,16 +45,14 @@ impl Call {
 #[derive(Debug)]
 struct Shared {
     ledger: Mutex<Ledger>,
-    /// Whether calls are answered, or held.
-    open: watch::Sender<bool>,
+    /// How many calls, in the order they came, are answered; the others are held.
+    answered: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Ledger {
     calls: Vec<Call>,
     script: HashMap<String, VecDeque<u16>>,
-    /// The number of the call from which on all are held.
-    hold_from: Option<usize>,
 }
 
 impl Stub {
@@ -63,7 +61,7 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let ledger = Mutex::default();
-        let shared = Arc::new(Shared { ledger, open: watch::Sender::new(true) });
+        let shared = Arc::new(Shared { ledger, answered: watch::Sender::new(usize::MAX) });
         let router = Router::new().fallback(take).with_state(shared.clone());
         let task = tokio::spawn(async move {
             // It ends by being aborted; what goes wrong shows as a refused connection.
@@ -83,9 +81,10 @@ impl Stub {
         self.ledger().script.insert(path.to_owned(), statuses);
     }
 
-    /// Holds all answers back until [`Stub::release`]; calls are in the ledger at once.
+    /// Holds the answers to all calls from now on until [`Stub::release`]; calls are in the ledger
+    /// at once.
     pub(crate) fn hold(&self) {
-        self.shared.open.send_replace(false);
+        self.release_until(self.calls().len() + 1);
     }
 
     /// Answers again.
@@ -95,9 +94,7 @@ impl Stub {
 
     /// Answers again, until the ledger has `length` calls: that one is held, and all after it.
     pub(crate) fn release_until(&self, length: usize) {
-        let mut ledger = self.ledger();
-        ledger.hold_from = Some(length);
-        self.shared.open.send_replace(true);
+        self.shared.answered.send_replace(length - 1);
     }
 
     /// All calls so far.
@@ -132,16 +129,14 @@ async fn take(
     let path = uri.path().to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let call = Call { method: method.to_string(), path: path.clone(), headers, body: body.clone() };
-    let status = {
+    let (number, status) = {
         let mut ledger = shared.ledger();
         ledger.calls.push(call);
-        if ledger.hold_from.is_some_and(|length| ledger.calls.len() >= length) {
-            shared.open.send_replace(false);
-        }
-        ledger.script.get_mut(&path).and_then(VecDeque::pop_front).unwrap_or(200)
+        let status = ledger.script.get_mut(&path).and_then(VecDeque::pop_front).unwrap_or(200);
+        (ledger.calls.len(), status)
     };
-    let mut open = shared.open.subscribe();
-    let status = match open.wait_for(|open| *open).await {
+    let mut answered = shared.answered.subscribe();
+    let status = match answered.wait_for(|answered| number <= *answered).await {
         Ok(_) => StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -154,7 +154,7 @@ impl History {
             subject: first.subject(),
             events: rows.iter().map(draft).collect(),
         };
-        Ok(Append { meta, streams: vec![part], reply: None })
+        Ok(Append { meta, streams: vec![part], reply: None, fence: None })
     }
 }
 

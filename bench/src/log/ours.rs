@@ -149,7 +149,7 @@ fn appended(step: Step) -> Append {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         at: NOW,
     };
-    Append { meta, streams, reply }
+    Append { meta, streams, reply, fence: None }
 }
 
 /// Reads the log from the beginning, and parses every body.

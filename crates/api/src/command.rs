@@ -259,6 +259,7 @@ impl<B> Command<B> {
             meta: self.caller.meta(&app.clock),
             if_match: self.if_match,
             reply: self.key.clone().map(|key| Keyed { key, reply: &reply }),
+            fence: None,
         };
         match held.execute(&*app.log, command, &request).await {
             Ok(_) => {

@@ -174,9 +174,10 @@ impl From<eventstore::Error> for Problem {
                 tracing::error!(%source, "{error}");
                 Self::unavailable("unavailable", "old events cannot be read at the moment", 60)
             }
-            eventstore::Error::Decode { .. } | eventstore::Error::Damaged(_) => {
-                Self::internal(&error)
-            }
+            // No request appends on behalf of a slice.
+            eventstore::Error::Decode { .. }
+            | eventstore::Error::Damaged(_)
+            | eventstore::Error::Fenced(_) => Self::internal(&error),
         }
     }
 }

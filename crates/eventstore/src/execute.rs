@@ -4,8 +4,8 @@ use domain::{Aggregate, FOLD, Id, Kind, Refusal, Tenant};
 
 use crate::codec::{decode, drafts};
 use crate::{
-    Answered, Append, CommandKey, Error, EventStore, Expected, Metadata, Position, Recorded, Reply,
-    Snapshot, StreamAppend, StreamId, Version,
+    Answered, Append, CommandKey, Error, EventStore, Expected, Fence, Metadata, Position, Recorded,
+    Reply, Snapshot, StreamAppend, StreamId, Version,
 };
 
 /// How often a command is decided anew because somebody else was faster.
@@ -22,13 +22,21 @@ pub struct Request<'a, A> {
     pub if_match: Option<Version>,
     /// The answer to keep, if the caller may send the command again.
     pub reply: Option<Keyed<'a, A>>,
+    /// On behalf of which slice of shared work it is carried out, if of one.
+    pub fence: Option<Fence>,
 }
 
 impl<A> Request<'_, A> {
     /// A command that is sent once, whatever the version.
     #[must_use]
     pub fn new(meta: Metadata) -> Self {
-        Self { meta, if_match: None, reply: None }
+        Self { meta, if_match: None, reply: None, fence: None }
+    }
+
+    /// The same on behalf of a slice of shared work.
+    #[must_use]
+    pub fn under(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 }
 
@@ -270,6 +278,7 @@ impl<A: Aggregate> Held<A> {
                 events: drafts,
             }],
             reply: request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&after))),
+            fence: request.fence,
         };
         let appended = store.append(append).await?;
         self.state = after;

@@ -124,17 +124,21 @@ fn within(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
 /// What becomes of an append that cannot be stored: the outcome of the first time, if all of it is
 /// stored already, the answer to its command included; else the reason against it.
 ///
-/// `versions` and `found` speak of its streams, in their order; `answered` of its key.
+/// `is_fenced` says that its slice is somebody else's; `versions` and `found` speak of its streams,
+/// in their order; `answered` of its key.
 pub(crate) fn settle(
     append: &Append,
-    versions: &[Version],
-    found: &[Vec<Found>],
+    is_fenced: bool,
+    (versions, found): (&[Version], &[Vec<Found>]),
     answered: Option<&Answered>,
 ) -> Result<Appended, Error> {
     let fingerprint = answered.map(|answered| answered.fingerprint);
     let kept = append.reply.as_ref().is_none_or(|(key, _)| Some(key.fingerprint) == fingerprint);
     if kept && let Some(done) = repetition(append, versions, found) {
         return Ok(done);
+    }
+    if let Some(fence) = append.fence.filter(|_| is_fenced) {
+        return Err(Error::Fenced(fence));
     }
     Err(if answered.is_some() { Error::KeyUsed } else { conflict(append, versions, found) })
 }

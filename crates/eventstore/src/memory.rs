@@ -12,8 +12,8 @@ use uuid::Uuid;
 use crate::deployment::DEPLOYMENT;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Filter, Metadata, Position, Recorded, Snapshot,
-    StreamAppend, StreamId, Stretch, Version,
+    Answered, Append, Appended, Error, EventStore, Fence, Filter, Metadata, Position, Recorded,
+    Snapshot, StreamAppend, StreamId, Stretch, Version,
 };
 
 /// A log that lasts as long as the process.
@@ -30,6 +30,8 @@ struct Log {
     streams: HashMap<StreamId, Vec<usize>>,
     answers: HashMap<(Id<Tenant>, Uuid, String), Answered>,
     snapshots: HashMap<StreamId, Snapshot>,
+    /// The newest epoch of each slice of what is shared out.
+    fences: HashMap<(&'static str, i16), i64>,
     /// When the last event was recorded.
     recorded_at: Option<Timestamp>,
 }
@@ -79,8 +81,11 @@ impl Log {
         let good = append.streams.iter().zip(&versions).zip(&found).all(|((part, at), found)| {
             part.expected.holds(*at) && (part.expected.exactly().is_some() || found.is_empty())
         });
-        if !good || answered.is_some() {
-            return judge::settle(&append, &versions, &found, answered);
+        let is_fenced = append.fence.is_some_and(|fence| {
+            self.fences.get(&(fence.lease, fence.slice)) != Some(&fence.epoch)
+        });
+        if !good || is_fenced || answered.is_some() {
+            return judge::settle(&append, is_fenced, (&versions, &found), answered);
         }
         Ok(self.store(append))
     }
@@ -143,6 +148,15 @@ impl EventStore for MemoryEventStore {
             grown
         });
         Ok(done)
+    }
+
+    async fn fence(&self, fences: &[Fence]) -> Result<(), Error> {
+        let mut log = self.log();
+        for Fence { lease, slice, epoch } in fences {
+            let newest = log.fences.entry((lease, *slice)).or_insert(*epoch);
+            *newest = (*newest).max(*epoch);
+        }
+        Ok(())
     }
 
     async fn answered(

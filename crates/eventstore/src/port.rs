@@ -198,6 +198,18 @@ pub struct StreamAppend {
     pub events: Vec<Draft>,
 }
 
+/// The right to act on behalf of a slice of work that is shared out, for as long as nobody else was
+/// given the slice: a fencing token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// What is shared out.
+    pub lease: &'static str,
+    /// Which slice of it.
+    pub slice: i16,
+    /// The time for which it was given; a later one has a higher number.
+    pub epoch: i64,
+}
+
 /// One append: events for one or more streams, and the answer to the command that caused them.
 /// All of it is stored, or none.
 #[derive(Debug, Clone)]
@@ -208,6 +220,8 @@ pub struct Append {
     pub streams: Vec<StreamAppend>,
     /// The idempotency key of the command with the answer to give to whoever repeats it.
     pub reply: Option<(CommandKey, Reply)>,
+    /// On behalf of which slice, if of one: it is stored only if that is still whose it was.
+    pub fence: Option<Fence>,
 }
 
 /// An append that succeeded.
@@ -268,6 +282,10 @@ pub enum Error {
     /// The idempotency key was used before: ask [`EventStore::answered`] for the answer.
     #[error("the idempotency key was used before")]
     KeyUsed,
+    /// The slice on whose behalf this was is somebody else's by now: nothing was stored, and nothing
+    /// is to be done about it here.
+    #[error("slice {} of {} was given to somebody else", .0.slice, .0.lease)]
+    Fenced(Fence),
     /// Too much for one event or one append.
     #[error("{what} of {size} exceeds the limit of {limit}")]
     TooLarge {
@@ -334,6 +352,10 @@ pub trait EventStore: Send + Sync {
     ///
     /// Appending event ids that already stand at the expected place is success, not a duplicate.
     async fn append(&self, append: Append) -> Result<Appended, Error>;
+
+    /// From now on, appends on behalf of these slices are stored under these epochs only. A slice
+    /// that has a later epoch already keeps it.
+    async fn fence(&self, fences: &[Fence]) -> Result<(), Error>;
 
     /// The answer that was stored under this principal and key, if one was.
     async fn answered(

@@ -135,7 +135,7 @@ impl Setup {
         command.spawn().with_context(|| format!("{} does not start", self.binary.display()))
     }
 
-    fn append_log(&self) -> Result<File> {
+    pub(crate) fn append_log(&self) -> Result<File> {
         let path = self.log();
         let opened = OpenOptions::new().create(true).append(true).open(&path);
         opened.with_context(|| path.display().to_string())

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use eventstore::{EventStore, PgEventStore};
-use sqlx::{Connection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::check::Invariant;
@@ -152,9 +152,7 @@ impl Spoil {
             return Ok(());
         }
         let mut db = cluster.connect().await?;
-        let append: String = sqlx::query_scalar("SELECT pg_get_functiondef('es.append'::regproc)")
-            .fetch_one(&mut db)
-            .await?;
+        let append = function(&mut db, "append").await?;
         ensure!(append.contains(LOCK), "es.append has changed: {append}");
         // A slow transaction now and then; the product's own lock would hold up the others.
         let lock = match self {
@@ -169,9 +167,7 @@ impl Spoil {
             .await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(append)).execute(&mut db).await?;
         // The short way holds the log by its first statement: it is closed, and all go the long one.
-        let one: String = sqlx::query_scalar("SELECT pg_get_functiondef('es.append_one'::regproc)")
-            .fetch_one(&mut db)
-            .await?;
+        let one = function(&mut db, "append_one").await?;
         let closed = one.replacen("BEGIN", "BEGIN RETURN;", 1);
         sqlx::raw_sql(sqlx::AssertSqlSafe(closed)).execute(&mut db).await?;
         if self == Self::NoUnique {
@@ -180,6 +176,16 @@ impl Spoil {
         db.close().await?;
         Ok(())
     }
+}
+
+/// How a function of the log was made; the one that this release calls takes the most arguments.
+async fn function(db: &mut PgConnection, name: &str) -> Result<String> {
+    let made = sqlx::query_scalar(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc
+         WHERE pronamespace = 'es'::regnamespace AND proname = $1
+         ORDER BY pronargs DESC LIMIT 1",
+    );
+    Ok(made.bind(name).fetch_one(db).await?)
 }
 
 /// Drops every unique index on events, and keeps plain ones in their place.

@@ -254,9 +254,10 @@ impl Client {
                 Refusal::Conflict { stream: stream.id, actual: *actual }
             }
             Error::KeyUsed => Refusal::KeyUsed,
-            Error::TooLarge { .. } | Error::Decode { .. } | Error::Newer { .. } => {
-                Refusal::Other(error.to_string())
-            }
+            Error::TooLarge { .. }
+            | Error::Decode { .. }
+            | Error::Newer { .. }
+            | Error::Fenced(_) => Refusal::Other(error.to_string()),
             Error::Busy { .. } => Refusal::Other("busy".to_owned()),
             Error::Damaged(_) | Error::Unreadable { .. } => {
                 return Record::Info { at, op, why: error.to_string() };
@@ -294,7 +295,7 @@ fn append(intent: &Intent) -> Append {
         traceparent: None,
         at: DateTime::from_timestamp_nanos(1_795_000_000_000_000_000),
     };
-    Append { meta, streams: intent.parts.iter().map(part).collect(), reply }
+    Append { meta, streams: intent.parts.iter().map(part).collect(), reply, fence: None }
 }
 
 /// The tail reader of the process.

@@ -8,7 +8,7 @@ use domain::agent::{self, Agent};
 use domain::invocation::{self, Command, FailureClass, Invocation, Report, accept, repair_message};
 use domain::prompt::{self, Prompt};
 use domain::{Id, Tenant};
-use eventstore::load;
+use eventstore::{Fence, load};
 use serde_json::Value;
 
 use crate::carry::{Carried, give, meta};
@@ -20,6 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// Carries an invocation out, if it is still to be done.
 pub(crate) async fn carry_out(
     deps: &Deps,
+    fence: Fence,
     tenant: Id<Tenant>,
     id: Id<Invocation>,
 ) -> Result<Carried, Error> {
@@ -38,7 +39,7 @@ pub(crate) async fn carry_out(
         Ok(output) => Command::Complete { output, report },
         Err((class, detail)) => Command::Fail { class, detail, report },
     };
-    give(deps, id, &command, meta(deps, tenant, id.as_uuid(), "answer")).await?;
+    give(deps, fence, id, &command, meta(deps, tenant, id.as_uuid(), "answer")).await?;
     Ok(Carried::Done(vec![]))
 }
 

@@ -11,7 +11,7 @@ use domain::subject::Subject;
 use domain::template::Template;
 use domain::workflow::Workflow;
 use domain::{Actor, Id, Tenant};
-use eventstore::{PlanError, load, pin_invocation};
+use eventstore::{Fence, PlanError, load, pin_invocation};
 use serde_json::{Map, Value, json};
 
 use crate::carry::{give, meta};
@@ -26,6 +26,8 @@ pub(crate) struct Call<'a> {
     pub(crate) request: &'a Request,
     /// Whose data the execution works on, if somebody's.
     pub(crate) subject: Option<Id<Subject>>,
+    /// Under which it is made.
+    pub(crate) fence: Fence,
 }
 
 impl Call<'_> {
@@ -80,7 +82,7 @@ async fn ask_agent(
     let pinned = pin_invocation(&*deps.log, call.tenant, agent_id, input, caller).await?;
     let Some(request) = pinned else { return Ok(Some(missing(&format!("agent `{agent}`")))) };
     let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
-    give(deps, id, &invocation::Command::Request(request), meta).await?;
+    give(deps, call.fence, id, &invocation::Command::Request(request), meta).await?;
     Ok(None)
 }
 
@@ -134,7 +136,7 @@ async fn notify(
         caller: Some(call.caller()),
     };
     let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
-    match give(deps, id, &request, meta).await? {
+    match give(deps, call.fence, id, &request, meta).await? {
         Some(_) => Ok(Answer::Success(json!({"id": id, "status": "queued"}))),
         None => Ok(Answer::Failure(
             Standard::Validation.error("the notification was refused: look at its addresses"),
@@ -165,7 +167,7 @@ async fn run_workflow(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Er
         let (input, subject) = (input.clone().into_inner(), call.subject);
         let new = NewExecution { id, workflow, revision, plan, input, subject, trigger };
         let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
-        if give(deps, id, &Command::Start(Box::new(new)), meta).await?.is_none()
+        if give(deps, call.fence, id, &Command::Start(Box::new(new)), meta).await?.is_none()
             && !is_started(deps, call.tenant, id).await?
         {
             let detail = "the other workflow refused its input: it is too large or nests too deep";
@@ -201,7 +203,7 @@ async fn stop_orphan(deps: &Deps, call: &Call<'_>, child: Id<Execution>) -> Resu
         let reason = "nobody waits for it any more".to_owned();
         let cancel = Command::Cancel { by: Actor::System, reason };
         let meta = meta(deps, call.tenant, child.as_uuid(), "orphan");
-        give(deps, child, &cancel, meta).await?;
+        give(deps, call.fence, child, &cancel, meta).await?;
     }
     Ok(())
 }

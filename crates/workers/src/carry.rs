@@ -5,10 +5,11 @@ use domain::execution::{Command, Execution, WaitId, What};
 use domain::subject::Subject;
 use domain::workflow::Workflow;
 use domain::{Actor, Aggregate, Id, Refusal, Tenant};
-use eventstore::{ExecuteError, Executed, Held, Metadata, Request, execute};
+use eventstore::{ExecuteError, Executed, Fence, Held, Metadata, Request, execute};
 use uuid::Uuid;
 
 use crate::agenda::{Item, Key};
+use crate::leases::Lease;
 use crate::{Deps, Error, agents, calls, notifier};
 
 /// What came of a piece of work.
@@ -19,24 +20,20 @@ pub(crate) enum Carried {
     Later,
 }
 
-/// Does a piece of work, if it is still to be done. `held` tells whether the lease still holds.
-pub(crate) async fn carry(
-    deps: &Deps,
-    item: &Item,
-    held: &(dyn Fn(i16) -> bool + Send + Sync),
-) -> Result<Carried, Error> {
+/// Does a piece of work under a lease, if it is still to be done.
+pub(crate) async fn carry(deps: &Deps, item: &Item, lease: &Lease) -> Result<Carried, Error> {
     let Key { tenant, category, stream, item: number } = &item.key;
     match category.as_str() {
         Execution::NAME => {
             let wait = u32::try_from(*number).unwrap_or_default();
             let work = Wake { tenant: *tenant, execution: Id::from_uuid(*stream), wait };
-            wake(deps, work, item.partition, held).await
+            wake(deps, work, lease).await
         }
         domain::invocation::Invocation::NAME => {
-            agents::carry_out(deps, *tenant, Id::from_uuid(*stream)).await
+            agents::carry_out(deps, lease.fence, *tenant, Id::from_uuid(*stream)).await
         }
         domain::notification::Notification::NAME => {
-            notifier::deliver(deps, *tenant, Id::from_uuid(*stream)).await
+            notifier::deliver(deps, lease.fence, *tenant, Id::from_uuid(*stream)).await
         }
         other => Err(Error::Category(other.to_owned())),
     }
@@ -52,8 +49,7 @@ struct Wake {
 async fn wake(
     deps: &Deps,
     Wake { tenant, execution, wait }: Wake,
-    partition: i16,
-    held: &(dyn Fn(i16) -> bool + Send + Sync),
+    lease: &Lease,
 ) -> Result<Carried, Error> {
     let hand = deps.at_hand.execution(tenant, execution);
     let Some((what, revision, subject)) = asked_for(deps, &hand, wait).await? else {
@@ -63,10 +59,11 @@ async fn wake(
     let command = match &what {
         What::Timer { .. } => Command::Fire { plan, wait },
         What::Call { key, request } => {
-            if !held(partition) {
+            if !lease.holds() {
                 return Ok(Carried::Done(vec![]));
             }
-            let call = calls::Call { tenant, execution, wait, key, request, subject };
+            let fence = lease.fence;
+            let call = calls::Call { tenant, execution, wait, key, request, subject, fence };
             match calls::make(deps, &call).await? {
                 Some(answer) => Command::Answer { plan, wait, answer },
                 None => return Ok(Carried::Later),
@@ -76,7 +73,7 @@ async fn wake(
     let meta = meta(deps, tenant, execution.as_uuid(), &format!("wait/{wait}"));
     let mut now = hand.lock().await;
     let known: Vec<u32> = now.state.waits().map(|wait| wait.id).collect();
-    if !taken(now.execute(&*deps.log, &command, &Request::new(meta)).await)? {
+    if !taken(now.execute(&*deps.log, &command, &Request::new(meta).under(lease.fence)).await)? {
         return Ok(Carried::Done(vec![]));
     }
     let opened = now.state.waits().filter(|wait| !known.contains(&wait.id));
@@ -87,7 +84,7 @@ async fn wake(
             stream: execution.as_uuid(),
             item: i32::try_from(wait.id).unwrap_or(i32::MAX),
         },
-        partition,
+        partition: lease.fence.slice,
         due_at: match &wait.what {
             What::Timer { due_at, .. } => *due_at,
             What::Call { .. } => wait.since,
@@ -123,14 +120,17 @@ pub(crate) fn meta(deps: &Deps, tenant: Id<Tenant>, story: Uuid, work: &str) -> 
     }
 }
 
-/// Gives a command to an aggregate; a no is `None`, because it means that the moment has passed.
+/// Gives a command to an aggregate on behalf of a slice; a no is `None`, because it means that the
+/// moment has passed.
 pub(crate) async fn give<A: Aggregate>(
     deps: &Deps,
+    fence: Fence,
     id: Id<A>,
     command: &A::Command,
     meta: Metadata,
 ) -> Result<Option<Executed<A>>, Error> {
-    taken(execute(&*deps.log, id, command, &Request::new(meta)).await.map(Some))
+    let request = Request::new(meta).under(fence);
+    taken(execute(&*deps.log, id, command, &request).await.map(Some))
 }
 
 /// What came of a command; of one that was refused nothing did.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::agenda::{Agenda, Item, Key};
 use crate::carry::{self, Carried};
-use crate::leases::{Divided, Owned};
+use crate::leases::{Divided, Lease, Owned, count_refused};
 use crate::{Deps, Error};
 
 /// What the desks of all processes share: the partitions that `rm.work` names.
@@ -144,18 +144,16 @@ impl Desk {
         let now = self.deps.clock.now();
         while self.under_way.len() < AT_ONCE {
             let Some(item) = self.agenda.next(now) else { return };
-            if !self.owned.borrow().holds(item.partition)
-                || !self.under_way.insert(item.key.clone())
-            {
+            let Some(lease) = Lease::of(WORK, item.partition, &self.owned) else { continue };
+            if !self.under_way.insert(item.key.clone()) {
                 continue;
             }
-            let (deps, owned) = (self.deps.clone(), self.owned.clone());
+            let deps = self.deps.clone();
             let back = self.back.0.clone();
             tokio::spawn(async move {
-                let held = move |partition| owned.borrow().holds(partition);
                 let work = tokio::spawn({
                     let item = item.clone();
-                    async move { carry::carry(&deps, &item, &held).await }
+                    async move { carry::carry(&deps, &item, &lease).await }
                 });
                 // A panic in one piece of work must not lose it, nor stop the others.
                 let result =
@@ -178,6 +176,13 @@ impl Desk {
                 for item in next {
                     self.put(item);
                 }
+            }
+            // Whoever has the partition now finds it in the table of open work.
+            Err(error) if error.is_fenced() => {
+                self.failures.remove(&item.key);
+                tracing::warn!(stream = %item.key.stream, %error, "what came late was refused");
+                let pool = self.deps.pool.clone();
+                tokio::spawn(async move { count_refused(&pool, WORK.name, item.partition).await });
             }
             Err(error) => {
                 let failed = self.failures.entry(item.key.clone()).or_default();

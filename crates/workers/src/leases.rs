@@ -2,22 +2,33 @@
 //!
 //! What is divided has a name and a fixed number of slices: the partitions of open work, and the
 //! slices of each subscription. A lease keeps two workers from doing the same work; it does not
-//! keep anything right. Appends name the version that they were decided on, and checkpoints the
-//! fence of the lease: of two workers that both think they own a slice, one is refused.
+//! keep anything right. Appends and checkpoints name the epoch of the lease, which the log and the
+//! checkpoints know before the new owner does anything: of two workers that both think they own a
+//! slice, the one that had it first is refused.
+//!
+//! A slice changes hands at once when its owner lets go of it, or is known to be dead (see
+//! [`crate::presence`]); when nothing is known of the owner, as soon as the lease ends.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use eventstore::{EventStore, Fence};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How long a lease lasts without being renewed. After a crash its work stands still this long.
+use crate::Error;
+
+/// How long a lease lasts without being renewed. If nobody can tell whether its owner died, its work
+/// stands still this long.
 const LASTS: Duration = Duration::from_secs(10);
 
 /// How often leases are renewed.
-pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(3);
+const RENEWED_EVERY: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether there is reason to do so earlier.
+pub(crate) const LOOKED_EVERY: Duration = Duration::from_millis(500);
 
 /// Something that is divided, and into how many slices.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +37,34 @@ pub(crate) struct Divided {
     pub(crate) slices: i16,
 }
 
-/// Slices, each with the fence of its lease.
+/// Slices, each with the epoch of its lease.
 pub(crate) type Slices = BTreeMap<i16, i64>;
+
+/// The lease on one slice, as whoever works on it has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    /// What it is appended under.
+    pub(crate) fence: Fence,
+    owned: watch::Receiver<Owned>,
+}
+
+impl Lease {
+    /// The lease on a slice, if it is held at this moment.
+    pub(crate) fn of(divided: Divided, slice: i16, owned: &watch::Receiver<Owned>) -> Option<Self> {
+        let epoch = {
+            let now = owned.borrow();
+            now.slices.get(&slice).copied().filter(|_| now.lasts())?
+        };
+        let fence = Fence { lease: divided.name, slice, epoch };
+        Some(Self { fence, owned: owned.clone() })
+    }
+
+    /// Whether it still holds.
+    pub(crate) fn holds(&self) -> bool {
+        let now = self.owned.borrow();
+        now.slices.get(&self.fence.slice) == Some(&self.fence.epoch) && now.lasts()
+    }
+}
 
 /// What this worker may act on, and until when it may believe so.
 #[derive(Debug, Clone)]
@@ -41,32 +78,71 @@ impl Owned {
         Self { slices: Slices::new(), until: Instant::now() }
     }
 
-    /// Whether the lease on a slice still holds. It ends a second early here, so that a call
-    /// begun at the last moment is not begun after the end.
-    pub(crate) fn holds(&self, slice: i16) -> bool {
-        let margin = Duration::from_secs(1);
-        self.slices.contains_key(&slice) && Instant::now() + margin < self.until
+    /// Whether the leases still last. They end a second early here, so that a call begun at the
+    /// last moment is not begun after the end.
+    fn lasts(&self) -> bool {
+        Instant::now() + Duration::from_secs(1) < self.until
     }
 }
 
 /// The leases of one worker on slices of one thing.
-#[derive(Debug)]
 pub(crate) struct Leases {
     worker: Uuid,
     pool: PgPool,
+    log: Arc<dyn EventStore>,
     divided: Divided,
+    /// The lock that is held for as long as this worker lives, if it is.
+    presence: watch::Receiver<Option<i64>>,
     owned: watch::Sender<Owned>,
+    known: Mutex<Known>,
+}
+
+/// What a worker knows of its leases.
+#[derive(Debug)]
+struct Known {
     /// Slices that are another's share. They are not acted on any more, and let go of next time:
     /// what was begun on them comes to its end before somebody else begins. At first all, so that
-    /// what this worker held when it died comes back under a new fence.
-    leaving: Mutex<Vec<i16>>,
+    /// what this worker held when it died comes back under a new epoch.
+    leaving: Vec<i16>,
+    /// Epochs that the log knows of.
+    fenced: Slices,
+    /// Who takes part.
+    members: Vec<Uuid>,
+    /// How many slices are this worker's share.
+    share: usize,
+    renewed_at: Option<Instant>,
+}
+
+/// What there is to see of the leases of all.
+#[derive(Debug, sqlx::FromRow)]
+struct Seen {
+    /// How many slices nobody holds.
+    free: i64,
+    members: Vec<Uuid>,
+    /// Members that are dead for certain.
+    dead: Vec<Uuid>,
 }
 
 impl Leases {
-    pub(crate) fn new(worker: Uuid, pool: PgPool, divided: Divided) -> Self {
+    pub(crate) fn new(
+        worker: Uuid,
+        pool: PgPool,
+        log: Arc<dyn EventStore>,
+        (divided, presence): (Divided, watch::Receiver<Option<i64>>),
+    ) -> Self {
         let owned = watch::Sender::new(Owned::nothing());
-        let leaving = Mutex::new((0..divided.slices).collect());
-        Self { worker, pool, divided, owned, leaving }
+        let known = Mutex::new(Known {
+            leaving: (0..divided.slices).collect(),
+            fenced: Slices::new(),
+            members: vec![],
+            share: 0,
+            renewed_at: None,
+        });
+        Self { worker, pool, log, divided, presence, owned, known }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is owned, as it changes.
@@ -74,22 +150,43 @@ impl Leases {
         self.owned.subscribe()
     }
 
+    /// Renews the leases if it is time, or if there is reason to: somebody came or went, a slice is
+    /// free, or one is to be let go of.
+    pub(crate) async fn look(&self) -> Result<(), Error> {
+        let seen = self.seen().await?;
+        let is_due = {
+            let known = self.known();
+            let renewed = known.renewed_at;
+            seen.members != known.members
+                || !known.leaving.is_empty()
+                || (seen.free > 0 && self.owned.borrow().slices.len() < known.share)
+                || renewed.is_none_or(|at| at.elapsed() >= RENEWED_EVERY)
+        };
+        if is_due || !seen.dead.is_empty() { self.renew(&seen.dead).await } else { Ok(()) }
+    }
+
     /// Renews what is owned, takes what is free up to a fair share, prepares to let go of what is
-    /// beyond it.
-    pub(crate) async fn renew(&self) -> Result<(), sqlx::Error> {
+    /// beyond it. What the dead held is free.
+    pub(crate) async fn renew(&self, dead: &[Uuid]) -> Result<(), Error> {
         let asked = Instant::now();
         let mut tx = self.pool.begin().await?;
-        let share = self.share(&mut tx).await?;
-        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.bury(&mut tx, dead).await?;
+        let members = self.members(&mut tx).await?;
+        let slices = usize::try_from(self.divided.slices).unwrap_or_default();
+        let share = slices.div_ceil(members.len().max(1));
+        let leaving = self.known().leaving.clone();
         self.let_go(&mut tx, &leaving).await?;
         let mut held = self.extend(&mut tx).await?;
         if held.len() < share {
             held.extend(self.claim(&mut tx, share - held.len()).await?);
         }
         tx.commit().await?;
+        // Before anything is done under a new epoch, nothing can be appended under an older one.
+        self.fence(&held).await?;
         let beyond: Vec<i16> = held.keys().copied().skip(share).collect();
+        let fenced = held.clone();
         held.retain(|slice, _| !beyond.contains(slice));
-        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = beyond;
+        *self.known() = Known { leaving: beyond, fenced, members, share, renewed_at: Some(asked) };
         let until = asked + LASTS;
         // Only other slices are news; a later end of the same ones is not.
         self.owned.send_if_modified(|owned| {
@@ -98,6 +195,61 @@ impl Leases {
             news
         });
         Ok(())
+    }
+
+    /// Tells the log of epochs that it does not know of yet.
+    async fn fence(&self, held: &Slices) -> Result<(), Error> {
+        let fences: Vec<Fence> = {
+            let known = self.known();
+            let new = held.iter().filter(|(slice, epoch)| known.fenced.get(slice) != Some(epoch));
+            let lease = self.divided.name;
+            new.map(|(slice, epoch)| Fence { lease, slice: *slice, epoch: *epoch }).collect()
+        };
+        if fences.is_empty() {
+            return Ok(());
+        }
+        Ok(self.log.fence(&fences).await?)
+    }
+
+    async fn seen(&self) -> Result<Seen, sqlx::Error> {
+        // Whose lock can be had is dead; it is given back at the end of the statement.
+        sqlx::query_as(
+            "
+            SELECT
+                (SELECT count(*) FROM ops.slice
+                    WHERE name = $1 AND expires_at <= clock_timestamp()) AS free,
+                ARRAY(SELECT id FROM ops.member
+                    WHERE name = $1 AND expires_at > clock_timestamp() ORDER BY id) AS members,
+                ARRAY(SELECT id FROM ops.member
+                    WHERE CASE WHEN name = $1 AND id <> $2 AND presence IS NOT NULL
+                        THEN pg_try_advisory_xact_lock_shared(presence) ELSE false END) AS dead
+            ",
+        )
+        .bind(self.divided.name)
+        .bind(self.worker)
+        .fetch_one(&self.pool)
+        .await
+    }
+
+    /// Takes from the dead what they held.
+    async fn bury(&self, db: &mut PgConnection, dead: &[Uuid]) -> Result<(), sqlx::Error> {
+        if dead.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE ops.slice SET owner = NULL, expires_at = '-infinity'
+             WHERE name = $1 AND owner = ANY ($2)",
+        )
+        .bind(self.divided.name)
+        .bind(dead)
+        .execute(&mut *db)
+        .await?;
+        sqlx::query("DELETE FROM ops.member WHERE name = $1 AND id = ANY ($2)")
+            .bind(self.divided.name)
+            .bind(dead)
+            .execute(db)
+            .await
+            .map(drop)
     }
 
     /// Lets go of everything, so that others need not wait for the leases to end. To be called when
@@ -121,18 +273,21 @@ impl Leases {
         tx.commit().await
     }
 
-    /// Says that this worker lives; how many slices are its fair share.
-    async fn share(&self, db: &mut PgConnection) -> Result<usize, sqlx::Error> {
+    /// Says that this worker lives; who takes part.
+    async fn members(&self, db: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
+        let presence = *self.presence.borrow();
         sqlx::query(
             "
-            INSERT INTO ops.member (name, id, expires_at)
-            VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-            ON CONFLICT (name, id) DO UPDATE SET expires_at = excluded.expires_at
+            INSERT INTO ops.member (name, id, expires_at, presence)
+            VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), $4)
+            ON CONFLICT (name, id) DO UPDATE
+                SET expires_at = excluded.expires_at, presence = excluded.presence
             ",
         )
         .bind(self.divided.name)
         .bind(self.worker)
         .bind(LASTS.as_secs_f64())
+        .bind(presence)
         .execute(&mut *db)
         .await?;
         sqlx::query(
@@ -142,14 +297,13 @@ impl Leases {
         .bind(self.divided.name)
         .execute(&mut *db)
         .await?;
-        let alive: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM ops.member WHERE name = $1 AND expires_at > clock_timestamp()",
+        sqlx::query_scalar(
+            "SELECT id FROM ops.member
+             WHERE name = $1 AND expires_at > clock_timestamp() ORDER BY id",
         )
         .bind(self.divided.name)
-        .fetch_one(db)
-        .await?;
-        let slices = usize::try_from(self.divided.slices).unwrap_or_default();
-        Ok(slices.div_ceil(usize::try_from(alive).unwrap_or(1).max(1)))
+        .fetch_all(db)
+        .await
     }
 
     async fn extend(&self, db: &mut PgConnection) -> Result<Slices, sqlx::Error> {
@@ -176,7 +330,7 @@ impl Leases {
         sqlx::query_as(
             "
             UPDATE ops.slice AS slice
-            SET owner = $2, fence = fence + 1,
+            SET owner = $2, fence = nextval('ops.epoch'),
                 expires_at = clock_timestamp() + make_interval(secs => $3)
             FROM (
                 SELECT slice FROM ops.slice
@@ -214,4 +368,14 @@ impl Leases {
         .await
         .map(drop)
     }
+}
+
+/// Counts what came too late: an append or a checkpoint of whoever has lost the slice.
+pub(crate) async fn count_refused(pool: &PgPool, name: &str, slice: i16) -> sqlx::Result<()> {
+    sqlx::query("UPDATE ops.slice SET refused = refused + 1 WHERE name = $1 AND slice = $2")
+        .bind(name)
+        .bind(slice)
+        .execute(pool)
+        .await
+        .map(drop)
 }

@@ -15,6 +15,7 @@ mod http;
 mod leases;
 mod notary;
 mod notifier;
+mod presence;
 mod react;
 pub mod signing;
 pub mod subscriptions;
@@ -78,4 +79,11 @@ pub(crate) enum Error {
     Panicked(String),
     #[error("it is of an unknown category: {0}")]
     Category(String),
+}
+
+impl Error {
+    /// Whether the slice that it was done for is somebody else's by now.
+    fn is_fenced(&self) -> bool {
+        matches!(self, Self::Log(eventstore::Error::Fenced(_)))
+    }
 }

@@ -4,7 +4,7 @@ use connectors::channels::email::{Message, Sent};
 use domain::notification::{Command, Notification};
 use domain::template::Template;
 use domain::{Id, Tenant};
-use eventstore::load;
+use eventstore::{Fence, load};
 
 use crate::carry::{Carried, give, meta};
 use crate::{Deps, Error};
@@ -12,6 +12,7 @@ use crate::{Deps, Error};
 /// Makes one attempt, if one is due.
 pub(crate) async fn deliver(
     deps: &Deps,
+    fence: Fence,
     tenant: Id<Tenant>,
     id: Id<Notification>,
 ) -> Result<Carried, Error> {
@@ -45,6 +46,6 @@ pub(crate) async fn deliver(
         Err(detail) => Command::RecordFailure { detail, permanent: true },
     };
     let work = format!("attempt/{version}");
-    give(deps, id, &command, meta(deps, tenant, id.as_uuid(), &work)).await?;
+    give(deps, fence, id, &command, meta(deps, tenant, id.as_uuid(), &work)).await?;
     Ok(Carried::Done(vec![]))
 }

@@ -11,7 +11,7 @@ use domain::policy::{self, Do, Seen};
 use domain::subject::{self, Subject};
 use domain::workflow::Workflow;
 use domain::{Actor, Id};
-use eventstore::{Metadata, PlanError, Recorded, Request, fact};
+use eventstore::{Fence, Metadata, PlanError, Recorded, Request, fact};
 use projections::executions;
 use sqlx::PgConnection;
 use tokio::sync::watch;
@@ -40,12 +40,17 @@ struct Policies(Arc<Deps>);
 #[async_trait]
 impl Handler for Policies {
     /// What policies do goes into the log, and not into the transaction.
-    async fn handle(&self, event: &Recorded, _: &mut PgConnection) -> Result<(), Error> {
-        react(&self.0, event).await
+    async fn handle(
+        &self,
+        event: &Recorded,
+        fence: Fence,
+        _: &mut PgConnection,
+    ) -> Result<(), Error> {
+        react(&self.0, event, fence).await
     }
 }
 
-async fn react(deps: &Deps, recorded: &Recorded) -> Result<(), Error> {
+async fn react(deps: &Deps, recorded: &Recorded, fence: Fence) -> Result<(), Error> {
     let fact = fact(recorded)?;
     let seen = Seen {
         tenant: recorded.meta.tenant,
@@ -55,13 +60,17 @@ async fn react(deps: &Deps, recorded: &Recorded) -> Result<(), Error> {
     };
     for (_, policy) in policy::POLICIES {
         for todo in policy(&seen) {
-            carry_out(deps, recorded, todo).await?;
+            carry_out(deps, (recorded, fence), todo).await?;
         }
     }
     Ok(())
 }
 
-async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Error> {
+async fn carry_out(
+    deps: &Deps,
+    (because, fence): (&Recorded, Fence),
+    todo: Do,
+) -> Result<(), Error> {
     let meta = Metadata {
         tenant: because.meta.tenant,
         actor: Actor::System,
@@ -78,7 +87,7 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
                 Ok((revision, plan)) => {
                     let new =
                         NewExecution { id, workflow, revision, plan, input, subject, trigger };
-                    give(deps, id, &Command::Start(Box::new(new)), meta).await.map(drop)
+                    give(deps, fence, id, &Command::Start(Box::new(new)), meta).await.map(drop)
                 }
                 // The workflow went away after the sender was told that all is well: there is
                 // nobody left to tell, and the delivery stays in the log.
@@ -96,11 +105,14 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
             let Some((workflow, revision)) = held.state.pinned() else { return Ok(()) };
             let plan = deps.plans.pinned(&*deps.log, tenant, workflow, revision).await?;
             let command = Command::Answer { plan, wait, answer };
-            taken(held.execute(&*deps.log, &command, &Request::new(meta)).await).map(drop)
+            taken(held.execute(&*deps.log, &command, &Request::new(meta).under(fence)).await)
+                .map(drop)
         }
-        Do::EraseSubject { id } => erase(deps, because, id, meta).await,
+        Do::EraseSubject { id } => erase(deps, (because, fence), id, meta).await,
         Do::CancelExecution { id, reason } => {
-            give(deps, id, &Command::Cancel { by: Actor::System, reason }, meta).await.map(drop)
+            give(deps, fence, id, &Command::Cancel { by: Actor::System, reason }, meta)
+                .await
+                .map(drop)
         }
     }
 }
@@ -109,13 +121,13 @@ async fn carry_out(deps: &Deps, because: &Recorded, todo: Do) -> Result<(), Erro
 /// when the event tells them. What still works on their data holds them in memory, and is stopped.
 async fn erase(
     deps: &Deps,
-    because: &Recorded,
+    (because, fence): (&Recorded, Fence),
     id: Id<Subject>,
     meta: Metadata,
 ) -> Result<(), Error> {
     let tenant = meta.tenant;
     deps.keys.destroy(tenant, id).await?;
-    give(deps, id, &subject::Command::RecordErased, meta.clone()).await?;
+    give(deps, fence, id, &subject::Command::RecordErased, meta.clone()).await?;
     // Executions that were begun before this are in the read model then.
     if !projections::wait_for(&deps.pool, &["executions"], because.position, PATIENCE).await? {
         return Err(Error::Behind);
@@ -123,7 +135,7 @@ async fn erase(
     let reason = "its data were erased";
     for execution in executions::running_of(&deps.pool, tenant, id).await? {
         let cancel = Command::Cancel { by: Actor::System, reason: reason.to_owned() };
-        give::<Execution>(deps, Id::from_uuid(execution), &cancel, meta.clone()).await?;
+        give::<Execution>(deps, fence, Id::from_uuid(execution), &cancel, meta.clone()).await?;
     }
     Ok(())
 }

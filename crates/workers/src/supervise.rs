@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::desk::{Desk, WORK};
-use crate::leases::{Leases, RENEWED_EVERY};
+use crate::leases::{LOOKED_EVERY, Leases};
+use crate::presence::Presence;
 use crate::react::{self, POLICIES};
 use crate::{Deps, notary};
 
@@ -31,9 +32,15 @@ pub struct Options {
 /// Runs every loop until `stop`, then lets go of the leases.
 pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
     let worker = options.worker.unwrap_or_else(|| deps.clock.id());
-    let lease = |divided| Arc::new(Leases::new(worker, deps.pool.clone(), divided));
+    let presence = Presence::new(worker, deps.pool.clone());
+    let lease = |divided| {
+        let (pool, log) = (deps.pool.clone(), deps.log.clone());
+        Arc::new(Leases::new(worker, pool, log, (divided, presence.watch())))
+    };
     let held = Held { work: lease(WORK), policies: lease(POLICIES) };
     let mut loops = JoinSet::new();
+    // Until the leases are let go of.
+    let present = tokio::spawn(presence.hold());
     for leases in held.all() {
         let (leases, stop) = (leases.clone(), stop.clone());
         loops.spawn(async move { renew(&leases, stop).await });
@@ -52,6 +59,7 @@ pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
             tracing::warn!(%error, "leases could not be handed over; they end by themselves");
         }
     }
+    present.abort();
 }
 
 /// The leases of a worker.
@@ -98,13 +106,10 @@ async fn renew(leases: &Leases, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        pause = match leases.renew().await {
-            Ok(()) => RENEWED_EVERY,
-            Err(error) => {
-                tracing::warn!(%error, "leases could not be renewed");
-                RENEWED_EVERY / 6
-            }
-        };
+        if let Err(error) = leases.look().await {
+            tracing::warn!(%error, "leases could not be renewed");
+        }
+        pause = LOOKED_EVERY;
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn fill_after(pool: &PgPool, before: i64, count: i64) {
     let stream = StreamId { tenant, category: "api_key", id: uuid::Uuid::from_u128(4) };
     let events = (before + 1..=before + count).map(event).collect();
     let streams = vec![StreamAppend { stream, expected: Expected::Any, subject: None, events }];
-    store.append(Append { meta, streams, reply: None }).await.unwrap();
+    store.append(Append { meta, streams, reply: None, fence: None }).await.unwrap();
 }
 
 #[sqlx::test(migrations = false)]

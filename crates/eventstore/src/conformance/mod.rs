@@ -2,6 +2,7 @@
 
 mod appending;
 mod executing;
+mod fencing;
 mod following;
 mod reading;
 mod snapshots;
@@ -25,6 +26,7 @@ pub async fn check(store: &dyn EventStore) {
     reading::check(store).await;
     following::check(store).await;
     executing::check(store).await;
+    fencing::check(store).await;
     snapshots::check(store).await;
 }
 
@@ -64,7 +66,7 @@ fn part(stream: StreamId, expected: Expected, events: Vec<Draft>) -> StreamAppen
 }
 
 fn append(tenant: Id<Tenant>, streams: impl IntoIterator<Item = StreamAppend>) -> Append {
-    Append { meta: meta(tenant), streams: streams.into_iter().collect(), reply: None }
+    Append { meta: meta(tenant), streams: streams.into_iter().collect(), reply: None, fence: None }
 }
 
 fn one(stream: StreamId, expected: Expected, ids: impl IntoIterator<Item = u128>) -> Append {

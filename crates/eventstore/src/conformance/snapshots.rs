@@ -64,7 +64,7 @@ async fn long(store: &dyn EventStore, tenant: Id<Tenant>) -> (Id<Tally>, StreamI
             body: r#"{"number":1}"#.to_owned(),
         });
         let streams = vec![part(stream, Expected::At(at), events.collect())];
-        let append = Append { meta: meta(tenant), streams, reply: None };
+        let append = Append { meta: meta(tenant), streams, reply: None, fence: None };
         store.append(append).await.expect("appends");
         at = upto;
     }

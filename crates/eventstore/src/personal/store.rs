@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::keyring::{Keyring, Whose};
 use super::{scan, seal};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, Snapshot,
+    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Recorded, Snapshot,
     StreamAppend, StreamId, Stretch, Version, judge,
 };
 
@@ -113,6 +113,10 @@ impl<S: EventStore> EventStore for Sealed<S> {
             self.seal(append.meta.causation, part).await?;
         }
         self.log.append(append).await
+    }
+
+    async fn fence(&self, fences: &[Fence]) -> Result<(), Error> {
+        self.log.fence(fences).await
     }
 
     async fn answered(

@@ -49,7 +49,7 @@ fn completed(output: Value) -> Event {
 fn said(id: u128, subject: Option<Id<Subject>>, output: Value) -> Append {
     let events = drafts(&[completed(output)], stream(id), 0, Uuid::from_u128(4));
     let part = StreamAppend { stream: stream(id), expected: Expected::None, subject, events };
-    Append { meta: meta(), streams: vec![part], reply: None }
+    Append { meta: meta(), streams: vec![part], reply: None, fence: None }
 }
 
 fn keyring(pool: &PgPool) -> Arc<Keyring> {

@@ -5,9 +5,12 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Append, Appended, CommandKey, Draft, Expected, Metadata, Position, Reply, StreamAppend,
+    Append, Appended, CommandKey, Draft, Expected, Fence, Metadata, Position, Reply, StreamAppend,
     Version, judge,
 };
+
+/// The verdict of `es.append` on whoever lost the slice that it appends for.
+const FENCED: i16 = 3;
 
 /// What came of an append.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub(super) enum Outcome {
     /// It is stored.
     Appended(Appended),
     /// It is not, or was before: its streams have these versions.
-    Refused { versions: Vec<Version> },
+    Refused { versions: Vec<Version>, is_fenced: bool },
 }
 
 /// Appends, laid out as the columns that `es.append` takes. No stream and no key is named twice.
@@ -23,9 +26,18 @@ pub(super) enum Outcome {
 pub(super) struct Batch<'a> {
     /// For each append, how many events there are up to and with it.
     upto: Vec<i32>,
+    fences: Fences,
     streams: Streams<'a>,
     events: Events<'a>,
     replies: Replies<'a>,
+}
+
+/// On behalf of which slice each append is.
+#[derive(Default)]
+struct Fences {
+    leases: Vec<Option<&'static str>>,
+    slices: Vec<Option<i16>>,
+    epochs: Vec<Option<i64>>,
 }
 
 #[derive(Default)]
@@ -87,7 +99,7 @@ impl<'a> Batch<'a> {
     }
 
     fn add(&mut self, append: &'a Append) {
-        let Append { meta, streams, reply } = append;
+        let Append { meta, streams, reply, fence } = append;
         let nth = number(self.upto.len() + 1);
         if let Some((key, reply)) = reply {
             let first = (!streams.is_empty()).then(|| number(self.streams.ids.len() + 1));
@@ -100,6 +112,7 @@ impl<'a> Batch<'a> {
                 self.events.add(stream, place, draft);
             }
         }
+        self.fences.add(*fence);
         self.upto.push(number(self.events.ids.len()));
     }
 
@@ -109,11 +122,11 @@ impl<'a> Batch<'a> {
         log: i16,
         db: &mut PgConnection,
     ) -> Result<Vec<Outcome>, sqlx::Error> {
-        let Self { upto, streams, events, replies } = self;
+        let Self { upto, fences, streams, events, replies } = self;
         let judged: Judged = sqlx::query_as(
             "SELECT head, verdicts, versions FROM es.append($1, $2, $3, $4, $5, $6, $7, $8, $9,
                  $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-                 $26, $27, $28, $29, $30, $31)",
+                 $26, $27, $28, $29, $30, $31, $32, $33, $34)",
         )
         .bind(log)
         .bind(upto)
@@ -146,6 +159,9 @@ impl<'a> Batch<'a> {
         .bind(&replies.statuses)
         .bind(&replies.locations)
         .bind(&replies.bodies)
+        .bind(&fences.leases)
+        .bind(&fences.slices)
+        .bind(&fences.epochs)
         .fetch_one(db)
         .await?;
         Ok(self.outcomes(&judged))
@@ -170,10 +186,18 @@ impl<'a> Batch<'a> {
                 position += count;
                 Outcome::Appended(Appended { position, versions: are })
             } else {
-                Outcome::Refused { versions: were }
+                Outcome::Refused { versions: were, is_fenced: *verdict == FENCED }
             });
         }
         outcomes
+    }
+}
+
+impl Fences {
+    fn add(&mut self, fence: Option<Fence>) {
+        self.leases.push(fence.map(|fence| fence.lease));
+        self.slices.push(fence.map(|fence| fence.slice));
+        self.epochs.push(fence.map(|fence| fence.epoch));
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod tests;
 mod versions;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use self::writer::Writer;
 use crate::deployment::deployment;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Filter, Position, Recorded, Snapshot,
+    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Recorded, Snapshot,
     StreamAppend, StreamId, Stretch, Version,
 };
 
@@ -101,7 +102,12 @@ impl PgEventStore {
     }
 
     /// Why an append was refused, or that it was stored before.
-    async fn settle(&self, append: &Append, versions: &[Version]) -> Result<Appended, Error> {
+    async fn settle(
+        &self,
+        append: &Append,
+        versions: &[Version],
+        is_fenced: bool,
+    ) -> Result<Appended, Error> {
         let mut found = Vec::with_capacity(append.streams.len());
         for part in &append.streams {
             found.push(self.found(part).await?);
@@ -110,7 +116,7 @@ impl PgEventStore {
             Some((key, _)) => self.answered(append.meta.tenant, key.principal, &key.key).await?,
             None => None,
         };
-        judge::settle(append, versions, &found, answered.as_ref())
+        judge::settle(append, is_fenced, (versions, &found), answered.as_ref())
     }
 
     async fn table(&self, after: Position, upto: Position) -> Result<Vec<Row>, Error> {
@@ -155,8 +161,30 @@ impl EventStore for PgEventStore {
                 self.bell.ring(done.position);
                 Ok(done)
             }
-            Outcome::Refused { versions } => self.settle(&append, &versions).await,
+            Outcome::Refused { versions, is_fenced } => {
+                self.settle(&append, &versions, is_fenced).await
+            }
         }
+    }
+
+    async fn fence(&self, fences: &[Fence]) -> Result<(), Error> {
+        let mut leases = BTreeMap::<_, (Vec<i16>, Vec<i64>)>::new();
+        for Fence { lease, slice, epoch } in fences {
+            let (slices, epochs) = leases.entry(*lease).or_default();
+            slices.push(*slice);
+            epochs.push(*epoch);
+        }
+        for (lease, (slices, epochs)) in leases {
+            let raise = || {
+                sqlx::query("SELECT es.raise_fences($1, $2, $3, $4)")
+                    .bind(self.log)
+                    .bind(lease)
+                    .bind(&slices)
+                    .bind(&epochs)
+            };
+            retrying(|| raise().execute(&self.pool)).await?;
+        }
+        Ok(())
     }
 
     async fn answered(

@@ -5,7 +5,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::batch::{Outcome, actor, answer_id};
-use crate::{Append, Appended, CommandKey, Metadata, Position, Reply, StreamId, Version, judge};
+use crate::{
+    Append, Appended, CommandKey, Fence, Metadata, Position, Reply, StreamId, Version, judge,
+};
 
 /// An append to one stream whose version must be a certain one, laid out as `es.append_one` takes it.
 pub(super) struct One<'a> {
@@ -20,12 +22,13 @@ pub(super) struct One<'a> {
     salts: Vec<[u8; 32]>,
     bodies: Vec<&'a [u8]>,
     reply: Option<&'a (CommandKey, Reply)>,
+    fence: Option<Fence>,
 }
 
 impl<'a> One<'a> {
     /// The append, if it is of this kind.
     pub(super) fn of(append: &'a Append) -> Option<Self> {
-        let Append { meta, streams, reply } = append;
+        let Append { meta, streams, reply, fence } = append;
         let [part] = streams.as_slice() else { return None };
         let expected = part.expected.exactly().filter(|_| !part.events.is_empty())?;
         Some(Self {
@@ -40,6 +43,7 @@ impl<'a> One<'a> {
             salts: part.events.iter().map(|_| rand::random()).collect(),
             bodies: part.events.iter().map(|draft| draft.body.as_bytes()).collect(),
             reply: reply.as_ref(),
+            fence: *fence,
         })
     }
 
@@ -49,12 +53,12 @@ impl<'a> One<'a> {
         log: i16,
         db: &mut PgConnection,
     ) -> Result<Option<Outcome>, sqlx::Error> {
-        let Self { stream, meta, .. } = self;
+        let Self { stream, meta, fence, .. } = self;
         let (key, reply) = self.reply.map(|(key, reply)| (key, reply)).unzip();
         let tenant = meta.tenant.as_uuid();
         let head: Option<Position> = sqlx::query_scalar(
             "SELECT es.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                 $16, $17, $18, $19, $20, $21, $22)",
+                 $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
         )
         .bind(log)
         .bind(stream.tenant.as_uuid())
@@ -78,6 +82,9 @@ impl<'a> One<'a> {
         .bind(reply.map(|reply| i32::from(reply.status)))
         .bind(reply.and_then(|reply| reply.location.as_deref()))
         .bind(reply.map(|reply| reply.body.as_bytes()))
+        .bind(fence.map(|fence| fence.lease))
+        .bind(fence.map(|fence| fence.slice))
+        .bind(fence.map(|fence| fence.epoch))
         .fetch_one(db)
         .await?;
         let count = Position::try_from(self.ids.len()).unwrap_or(Position::MAX);

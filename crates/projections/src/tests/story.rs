@@ -113,7 +113,7 @@ impl Story {
 
     async fn append(&self, meta: Metadata, part: StreamAppend) -> Timestamp {
         let at = meta.at;
-        let append = Append { meta, streams: vec![part], reply: None };
+        let append = Append { meta, streams: vec![part], reply: None, fence: None };
         self.log.append(append).await.expect("is appended");
         at
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore::{
-    EventStore, Filter, Position, Recorded, StreamId, Stretch, Subscription, is_lasting,
+    EventStore, Fence, Filter, Position, Recorded, StreamId, Stretch, Subscription, is_lasting,
 };
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::parked::{Change, Failure, Stream};
 use self::slice::{Slice, slice_of};
 use crate::Error;
-use crate::leases::Owned;
+use crate::leases::{Owned, count_refused};
 
 pub(crate) use self::slice::SLICES;
 
@@ -58,8 +58,13 @@ const REST: Duration = Duration::from_secs(1);
 #[async_trait]
 pub(crate) trait Handler: Send + Sync {
     /// Handles an event. What is written to `db` is committed with the checkpoint, or not at all;
-    /// everything else may be done again.
-    async fn handle(&self, event: &Recorded, db: &mut PgConnection) -> Result<(), Error>;
+    /// everything else may be done again, and goes into the log under `fence`.
+    async fn handle(
+        &self,
+        event: &Recorded,
+        fence: Fence,
+        db: &mut PgConnection,
+    ) -> Result<(), Error>;
 }
 
 /// What came of an attempt.
@@ -332,9 +337,9 @@ impl<H: Handler> Consumer<H> {
                 subscription = self.name,
                 slice = slice.number,
                 fence = slice.fence,
-                "a late checkpoint was refused: the slice belongs to somebody else"
+                "what came late was refused: the slice belongs to somebody else"
             );
-            slice::count_refused(&self.pool, self.name, slice.number).await?;
+            count_refused(&self.pool, self.name, slice.number).await?;
         }
         done.and_then(|kept| Ok(undone.map(|()| kept)?))
     }
@@ -346,8 +351,13 @@ impl<H: Handler> Consumer<H> {
         Step { events, upto, change }: Step<'_>,
     ) -> Result<Kept, Error> {
         for event in events {
-            let handled = AssertUnwindSafe(self.handler.handle(event, db)).catch_unwind().await;
-            handled.unwrap_or_else(|panic| Err(Error::Panicked(message(&*panic))))?;
+            let fence = Fence { lease: self.name, slice: slice.number, epoch: slice.fence };
+            let handled = AssertUnwindSafe(self.handler.handle(event, fence, db));
+            let handled = handled.catch_unwind().await;
+            match handled.unwrap_or_else(|panic| Err(Error::Panicked(message(&*panic)))) {
+                Err(error) if error.is_fenced() => return Ok(Kept::Fenced),
+                handled => handled?,
+            }
         }
         // What a crash takes away is done again: all of it goes together.
         sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *db).await?;
@@ -441,6 +451,7 @@ fn is_weather(error: &Error) -> bool {
             eventstore::Error::Database(error) => !is_lasting(error),
             eventstore::Error::Busy { .. }
             | eventstore::Error::Conflict { .. }
+            | eventstore::Error::Fenced(_)
             | eventstore::Error::Unreadable { .. }
             | eventstore::Error::Damaged(_) => true,
             eventstore::Error::KeyUsed

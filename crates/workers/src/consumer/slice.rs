@@ -122,13 +122,3 @@ pub(super) async fn pass(
     .await
     .map(drop)
 }
-
-/// Counts a checkpoint that came too late.
-pub(super) async fn count_refused(pool: &PgPool, name: &str, number: i16) -> sqlx::Result<()> {
-    sqlx::query("UPDATE ops.slice SET refused = refused + 1 WHERE name = $1 AND slice = $2")
-        .bind(name)
-        .bind(number)
-        .execute(pool)
-        .await
-        .map(drop)
-}

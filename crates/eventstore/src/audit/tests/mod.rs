@@ -129,7 +129,10 @@ async fn append(store: &PgEventStore, tenant: u128, stream: u128, from: i64, cou
         events: (0..count).map(draft).collect(),
     };
     let meta = Metadata { tenant, ..recorded("{}").meta };
-    store.append(Append { meta, streams: vec![part], reply: None }).await.expect("appends");
+    store
+        .append(Append { meta, streams: vec![part], reply: None, fence: None })
+        .await
+        .expect("appends");
 }
 
 fn public(seed: &[u8; 32]) -> [u8; 32] {

@@ -12,8 +12,8 @@ use super::super::LOG;
 use super::super::batch::{Batch, Outcome};
 use super::{PgEventStore, append, part, stream};
 use crate::{
-    Append, Appended, CommandKey, Error, EventStore, Expected, MemoryEventStore, Recorded, Reply,
-    StreamAppend,
+    Append, Appended, CommandKey, Error, EventStore, Expected, Fence, MemoryEventStore, Recorded,
+    Reply, StreamAppend,
 };
 
 const HISTORIES: u128 = 60;
@@ -21,7 +21,7 @@ const HISTORIES: u128 = 60;
 /// What is asked: something new, or the same as before.
 #[derive(Debug, Clone)]
 enum Asked {
-    New { parts: BTreeMap<u128, (Expected, u128)>, key: Option<(u8, u8)> },
+    New { parts: BTreeMap<u128, (Expected, u128)>, key: Option<(u8, u8)>, epoch: Option<i64> },
     Again(prop::sample::Index),
 }
 
@@ -34,12 +34,14 @@ fn expected() -> impl Strategy<Value = Expected> {
     ]
 }
 
-/// Up to three of three streams, up to three events for each; keys that are often used before.
+/// Up to three of three streams, up to three events for each; keys that are often used before; now and
+/// then an epoch, of which only the second is right.
 fn asked() -> impl Strategy<Value = Asked> {
     let parts = prop::collection::btree_map(0..3_u128, (expected(), 0..4_u128), 0..3);
     let key = prop::option::weighted(0.3, (0..3_u8, 0..2_u8));
+    let epoch = prop::option::weighted(0.3, 1..4_i64);
     prop_oneof![
-        3 => (parts, key).prop_map(|(parts, key)| Asked::New { parts, key }),
+        3 => (parts, key, epoch).prop_map(|(parts, key, epoch)| Asked::New { parts, key, epoch }),
         1 => any::<prop::sample::Index>().prop_map(Asked::Again),
     ]
 }
@@ -51,19 +53,25 @@ fn appends(history: u128, asked: Vec<Asked>) -> Vec<Append> {
         let next = match asked {
             Asked::Again(_) if appends.is_empty() => continue,
             Asked::Again(index) => index.get(&appends).clone(),
-            Asked::New { parts, key } => {
+            Asked::New { parts, key, epoch } => {
                 let first = 1_000_000 * (history + 1) + 1_000 * appends.len() as u128;
                 let part = |(id, (expected, count)): (u128, (Expected, u128))| -> StreamAppend {
                     let from = first + 100 * id;
                     part(stream(10 * history + id), expected, from..from + count)
                 };
                 let reply = key.map(|(key, fingerprint)| reply(history, key, fingerprint));
-                Append { reply, ..append(parts.into_iter().map(part)) }
+                let fence = epoch.map(|epoch| fence(history, epoch));
+                Append { reply, fence, ..append(parts.into_iter().map(part)) }
             }
         };
         appends.push(next);
     }
     appends
+}
+
+/// Each history appends for a slice of its own.
+fn fence(history: u128, epoch: i64) -> Fence {
+    Fence { lease: "agreement", slice: i16::try_from(history).expect("is small"), epoch }
 }
 
 fn reply(history: u128, key: u8, fingerprint: u8) -> (CommandKey, Reply) {
@@ -73,6 +81,11 @@ fn reply(history: u128, key: u8, fingerprint: u8) -> (CommandKey, Reply) {
         fingerprint: [fingerprint; 32],
     };
     (key, Reply { status: 201, location: None, body: format!("{fingerprint}") })
+}
+
+async fn give(postgres: &PgEventStore, memory: &MemoryEventStore, history: u128) {
+    postgres.fence(&[fence(history, 2)]).await.expect("is given");
+    memory.fence(&[fence(history, 2)]).await.expect("is given");
 }
 
 fn outcome(outcome: &Result<Appended, Error>) -> String {
@@ -98,6 +111,7 @@ async fn postgres_and_memory_give_the_same_answers(pool: PgPool) {
     let strategy = prop::collection::vec(asked(), 1..14);
     let (mut stored, mut refused) = (0, 0);
     for history in 0..HISTORIES {
+        give(&postgres, &memory, history).await;
         let asked = strategy.new_tree(&mut runner).expect("generates").current();
         for append in appends(history, asked) {
             let real = postgres.append(append.clone()).await;
@@ -138,6 +152,9 @@ async fn in_a_group_each_append_gets_the_verdict_it_would_get_alone(pool: PgPool
         appends(history, strategy.new_tree(&mut runner).expect("generates").current()).into_iter()
     };
     let mut histories: Vec<_> = (0..20).map(&mut history).collect();
+    for history in 0..20 {
+        give(&postgres, &memory, history).await;
+    }
     let mut connection = pool.acquire().await.expect("connects");
     let mut mixed = 0;
     loop {
@@ -151,7 +168,9 @@ async fn in_a_group_each_append_gets_the_verdict_it_would_get_alone(pool: PgPool
         for (append, judged) in group.iter().zip(outcomes) {
             let real = match judged {
                 Outcome::Appended(done) => Ok(done),
-                Outcome::Refused { versions } => postgres.settle(append, &versions).await,
+                Outcome::Refused { versions, is_fenced } => {
+                    postgres.settle(append, &versions, is_fenced).await
+                }
             };
             let alone = memory.append(append.clone()).await;
             assert_eq!(outcome(&real), outcome(&alone), "{append:#?}");

@@ -48,7 +48,7 @@ pub(super) fn append(streams: impl IntoIterator<Item = StreamAppend>) -> Append 
         traceparent: None,
         at: NOON,
     };
-    Append { meta, streams: streams.into_iter().collect(), reply: None }
+    Append { meta, streams: streams.into_iter().collect(), reply: None, fence: None }
 }
 
 pub(crate) fn one(id: u128, expected: Expected, ids: impl IntoIterator<Item = u128>) -> Append {
