@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use testkit::worker::Worker;
+use testkit::process::Process;
 use uuid::Uuid;
 
 use crate::support::{Api, Stub, World, eventually, ok};
@@ -28,7 +28,7 @@ do:
 struct Fleet {
     world: World,
     pool: PgPool,
-    other: Worker,
+    other: Process,
     /// The slices of open work that the other worker has.
     slices: BTreeSet<i16>,
 }
@@ -37,7 +37,7 @@ impl Fleet {
     async fn start() -> Self {
         let world = World::start().await;
         let pool = world.pool().await;
-        let other = Worker::start(world.server.setup(), &world.server.dev().database_url);
+        let other = Process::work(world.server.setup(), &world.server.dev().database_url);
         let other = other.expect("a worker");
         let mine = instance(&world);
         let slices = eventually("an even share", async || {

@@ -30,4 +30,5 @@ mod ows_schema;
 mod pages;
 mod rebuild_under_load;
 mod replay;
+mod rolling;
 mod support;

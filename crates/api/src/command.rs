@@ -347,7 +347,7 @@ pub(crate) fn id<T>(text: &str, code: &'static str, what: &str) -> Result<Id<T>,
 }
 
 /// Waits until an aggregate is as wanted: its state and the position from which on readers see it
-/// so, or nothing if that takes longer.
+/// so, or nothing if that takes longer, or longer than this process is there.
 pub(crate) async fn until<A: Aggregate>(
     app: &App,
     tenant: Id<Tenant>,
@@ -358,13 +358,15 @@ pub(crate) async fn until<A: Aggregate>(
     let deadline = Instant::now() + most;
     let mut ear = app.moves.listen(StreamId::of(tenant, id));
     let mut known = Held::new(tenant, id);
+    let mut leaving = app.leaving.clone();
     loop {
         known.catch_up(&*app.log).await?;
         if wanted(&known.state) {
             return Ok(Some((known.state, known.position)));
         }
-        if timeout_at(deadline, ear.moved()).await.is_err() {
-            return Ok(None);
+        tokio::select! {
+            moved = timeout_at(deadline, ear.moved()) => if moved.is_err() { return Ok(None) },
+            Ok(_) = leaving.wait_for(|leaving| *leaving) => return Ok(None),
         }
     }
 }

@@ -101,8 +101,11 @@ pub(crate) fn router(description: &OpenApi) -> Router<App> {
         .route("/problems/{code}", get(problem))
 }
 
-/// Ready is who can reach the log and the read models.
+/// Ready is who can reach the log and the read models, and will be there for a while.
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+    if *app.leaving.borrow() {
+        return Err(Problem::unavailable("unavailable", "this process is about to stop", 1));
+    }
     let away = || Problem::unavailable("unavailable", "the database is away", 1);
     app.log.head().await.map_err(|_| away())?;
     sqlx::query("SELECT 1").execute(&app.views).await.map_err(|_| away())?;

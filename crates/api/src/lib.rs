@@ -26,6 +26,7 @@ use eventstore::audit::Trees;
 use eventstore::personal::Keyring;
 use eventstore::{Clock, EventStore, Known, Moves, Plans};
 use sqlx::PgPool;
+use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -57,6 +58,8 @@ pub struct App {
     pub egress: Arc<Egress>,
     /// The configured providers.
     pub models: Arc<Models>,
+    /// Whether this process is about to stop: it still answers, but nobody should count on it.
+    pub leaving: watch::Receiver<bool>,
 }
 
 #[derive(OpenApi)]

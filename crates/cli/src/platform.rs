@@ -13,6 +13,7 @@ use eventstore::{Clock, EventStore, Known, Moves, NameError, PgEventStore, Plans
 use secrecy::SecretString;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::watch;
 
 use crate::commands::Context;
 use crate::config::Settings;
@@ -32,6 +33,8 @@ pub(crate) struct Platform {
     pub(crate) clock: Clock,
     /// What the HTTP API needs.
     pub(crate) app: api::App,
+    /// Tells the API that this process is about to stop.
+    pub(crate) leaving: watch::Sender<bool>,
     /// What the workers need.
     pub(crate) work: Arc<workers::Deps>,
     /// All connections.
@@ -65,6 +68,7 @@ impl Platform {
         let (plans, vault) = (Arc::new(Plans::default()), Arc::new(vault));
         let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
         let models = Arc::new(models(context, &policy)?);
+        let leaving = watch::Sender::new(false);
         let work = workers::Deps {
             log: log.clone(),
             plans: plans.clone(),
@@ -90,8 +94,9 @@ impl Platform {
             vault,
             egress,
             models,
+            leaving: leaving.subscribe(),
         };
-        Ok(Self { log, clock, app, work: Arc::new(work), pools })
+        Ok(Self { log, clock, app, leaving, work: Arc::new(work), pools })
     }
 }
 

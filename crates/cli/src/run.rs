@@ -12,6 +12,7 @@ use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,10 @@ use crate::random_uuid;
 /// How long requests and effects under way may take to end once we are told to stop. What has
 /// not ended by then is not lost: it is in the log, and goes on after the next start.
 const GRACE: Duration = Duration::from_millis(1_500);
+
+/// How long a server of many still takes requests once it is told to stop, so that whoever divides the
+/// requests among them has time to notice that it is not ready any more.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long connections to the database may take to close.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -64,8 +69,8 @@ pub(crate) async fn serve(context: &Context, stop: CancellationToken) -> Result<
     let platform = Platform::assemble(context, &context.database_url()?).await?;
     note(format!("serving on {}", url_of(&listener)?));
     let mut parts = JoinSet::new();
-    add_api(&mut parts, listener, platform.app, &stop);
-    until_stopped(parts, platform.pools, stop).await
+    add_api(&mut parts, listener, (platform.app, platform.leaving), (DRAIN, &stop));
+    until_stopped(parts, platform.pools, (DRAIN + GRACE, stop)).await
 }
 
 /// The workers alone, beside others of their kind.
@@ -74,7 +79,7 @@ pub(crate) async fn work(context: &Context, stop: CancellationToken) -> Result<(
     note("working");
     let mut parts = JoinSet::new();
     add_workers(&mut parts, &platform, None, &stop);
-    until_stopped(parts, platform.pools, stop).await
+    until_stopped(parts, platform.pools, (GRACE, stop)).await
 }
 
 /// Runs API and workers of a development instance on the database at a URL, or as a login that is to
@@ -106,9 +111,9 @@ async fn everything(
     let mut parts = JoinSet::new();
     // Only one process has the directory, so whoever was this worker before is dead.
     add_workers(&mut parts, &platform, Some(data.tenant().as_uuid()), &stop);
-    add_api(&mut parts, listener, platform.app, &stop);
+    add_api(&mut parts, listener, (platform.app, platform.leaving), (Duration::ZERO, &stop));
     greet(context, data, &dev, begun.elapsed())?;
-    until_stopped(parts, platform.pools, stop).await
+    until_stopped(parts, platform.pools, (GRACE, stop)).await
 }
 
 /// Binds the configured address, so that a busy one is refused before anything is started.
@@ -134,13 +139,18 @@ fn url_of(listener: &TcpListener) -> Result<String, Failure> {
 fn add_api(
     parts: &mut JoinSet<Result<(), Failure>>,
     listener: TcpListener,
-    app: api::App,
-    stop: &CancellationToken,
+    (app, leaving): (api::App, watch::Sender<bool>),
+    (drain, stop): (Duration, &CancellationToken),
 ) {
     let stop = stop.clone();
+    let stopped = async move {
+        stop.cancelled().await;
+        leaving.send_replace(true);
+        tokio::time::sleep(drain).await;
+    };
     parts.spawn(async move {
         let served = axum::serve(listener, api::router(app));
-        Ok(served.with_graceful_shutdown(stop.cancelled_owned()).await?)
+        Ok(served.with_graceful_shutdown(stopped).await?)
     });
 }
 
@@ -162,7 +172,7 @@ fn add_workers(
 async fn until_stopped(
     mut parts: JoinSet<Result<(), Failure>>,
     pools: [PgPool; 3],
-    stop: CancellationToken,
+    (grace, stop): (Duration, CancellationToken),
 ) -> Result<(), Failure> {
     let first = tokio::select! {
         ended = parts.join_next() => ended,
@@ -171,7 +181,7 @@ async fn until_stopped(
     let told = stop.is_cancelled();
     stop.cancel();
     tracing::debug!("stopping");
-    if timeout(GRACE, async { while parts.join_next().await.is_some() {} }).await.is_err() {
+    if timeout(grace, async { while parts.join_next().await.is_some() {} }).await.is_err() {
         tracing::debug!("what is still under way goes on after the next start");
     }
     // The server would complain about every connection that just breaks off.

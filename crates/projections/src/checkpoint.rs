@@ -1,6 +1,6 @@
 //! How far views have come, and waiting for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -179,6 +179,25 @@ pub(crate) async fn take(db: &mut PgConnection, name: &str, at: Position) -> sql
          FOR UPDATE SKIP LOCKED",
     );
     Ok(taken.bind(name).bind(at).fetch_optional(db).await?.is_some())
+}
+
+/// Takes the checkpoints of these views that run and stand at `at`, but for those that somebody else
+/// has; which of them.
+pub(crate) async fn take_all(
+    db: &mut PgConnection,
+    names: &[&str],
+    at: Position,
+) -> sqlx::Result<BTreeSet<String>> {
+    let taken: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM rm.projection
+         WHERE name = ANY ($1) AND position = $2 AND state = 'running'
+         FOR UPDATE SKIP LOCKED",
+    )
+    .bind(names)
+    .bind(at)
+    .fetch_all(db)
+    .await?;
+    Ok(taken.into_iter().collect())
 }
 
 /// Takes checkpoints, waiting for whoever has them.

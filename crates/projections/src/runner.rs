@@ -22,6 +22,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A batch of so many events or fewer is given to all views in one transaction.
+const TOGETHER: usize = 300;
+
 /// How many views of one batch are written at once.
 const AT_ONCE: usize = 3;
 
@@ -168,15 +171,41 @@ impl Projector {
         let shares = views.iter().map(|view| (*view, batch.share(*view, batch.after, batch.last)));
         let (idle, busy): (Vec<_>, Vec<_>) =
             shares.partition(|(_, share)| share.events.is_empty() && share.stop.is_none());
+        let idle: Vec<&str> = idle.iter().map(|(view, _)| view.name()).collect();
+        if batch.len() <= TOGETHER
+            && let Ok(moved) = self.give_all(batch, &busy, &idle).await
+        {
+            return vec![Ok(moved)];
+        }
         let mut jobs: Vec<BoxFuture<'_, _>> = Vec::with_capacity(busy.len());
         for (view, share) in busy {
             jobs.push(self.give(view, batch.after, share).boxed());
         }
         let mut results: Vec<_> = stream::iter(jobs).buffered(AT_ONCE).collect().await;
-        let idle: Vec<&str> = idle.iter().map(|(view, _)| view.name()).collect();
         let passed = checkpoint::pass(&self.pool, &idle, batch.after, batch.last).await;
         results.push(passed.map(|passed| passed > 0).map_err(Error::from));
         results
+    }
+
+    /// Gives a small batch to all views in one transaction, for most of what it costs is the
+    /// transaction: those that nobody else is working on move together, or none does.
+    async fn give_all(
+        &self,
+        batch: &Batch,
+        busy: &[(&'static dyn Projection, Share<'_>)],
+        idle: &[&str],
+    ) -> sqlx::Result<bool> {
+        if busy.iter().any(|(_, share)| share.stop.is_some()) {
+            return Err(sqlx::Error::Decode("a view stops on the way".into()));
+        }
+        let mut tx = self.pool.begin().await?;
+        let done = write_all(&mut tx, batch, busy, idle).await;
+        match done {
+            Ok(_) => tx.commit().await?,
+            // Not left to the drop, which would hold the checkpoints for a while.
+            Err(_) => tx.rollback().await?,
+        }
+        done
     }
 
     /// Gives a view its share of a batch; whether it moved. An event that it cannot take in is
@@ -242,6 +271,31 @@ async fn write(
     if !checkpoint::take(db, view.name(), after).await? {
         return Ok(false);
     }
+    prepare(db).await?;
+    apply(view, &mut Tables::of(db, Schema::Live), &share.events).await?;
+    checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
+    Ok(true)
+}
+
+async fn write_all(
+    db: &mut PgConnection,
+    batch: &Batch,
+    busy: &[(&'static dyn Projection, Share<'_>)],
+    idle: &[&str],
+) -> sqlx::Result<bool> {
+    let names: Vec<&str> = busy.iter().map(|(view, _)| view.name()).collect();
+    let mut moving = checkpoint::take_all(db, &names, batch.after).await?;
+    prepare(db).await?;
+    for (view, share) in busy.iter().filter(|(view, _)| moving.contains(view.name())) {
+        apply(*view, &mut Tables::of(db, Schema::Live), &share.events).await?;
+    }
+    moving.extend(idle.iter().map(|name| (*name).to_owned()));
+    let moving: Vec<&str> = moving.iter().map(String::as_str).collect();
+    Ok(checkpoint::pass(db, &moving, batch.after, batch.last).await? > 0)
+}
+
+/// Makes a transaction ready for writing rows.
+async fn prepare(db: &mut PgConnection) -> sqlx::Result<()> {
     // What a crash takes away is folded again: rows and checkpoint go together. And rows are only
     // ever sought by their keys: a planner that believes a table to be as small as when it was last
     // analysed reads all of it.
@@ -252,11 +306,9 @@ async fn write(
                 set_config('enable_hashjoin', 'off', true),
                 set_config('enable_mergejoin', 'off', true)",
     )
-    .execute(&mut *db)
-    .await?;
-    apply(view, &mut Tables::of(db, Schema::Live), &share.events).await?;
-    checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
-    Ok(true)
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Has a view take in events; a panic in it is an error like others.

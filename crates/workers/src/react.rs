@@ -10,7 +10,7 @@ use domain::execution::{Command, Execution, NewExecution};
 use domain::policy::{self, Do, Seen};
 use domain::subject::{self, Subject};
 use domain::workflow::Workflow;
-use domain::{Actor, Id};
+use domain::{Actor, Fact, Id};
 use eventstore::{Fence, Metadata, PlanError, Recorded, Request, fact};
 use projections::executions;
 use sqlx::PgConnection;
@@ -39,6 +39,11 @@ struct Policies(Arc<Deps>);
 
 #[async_trait]
 impl Handler for Policies {
+    /// What cannot be read concerns them as well: whoever handles it says why.
+    fn concerns(&self, event: &Recorded) -> bool {
+        fact(event).map_or(true, |fact| !wishes(event, &fact).is_empty())
+    }
+
     /// What policies do goes into the log, and not into the transaction.
     async fn handle(
         &self,
@@ -51,19 +56,17 @@ impl Handler for Policies {
 }
 
 async fn react(deps: &Deps, recorded: &Recorded, fence: Fence) -> Result<(), Error> {
-    let fact = fact(recorded)?;
-    let seen = Seen {
-        tenant: recorded.meta.tenant,
-        stream: recorded.stream,
-        event_id: recorded.id,
-        fact: &fact,
-    };
-    for (_, policy) in policy::POLICIES {
-        for todo in policy(&seen) {
-            carry_out(deps, (recorded, fence), todo).await?;
-        }
+    for wish in wishes(recorded, &fact(recorded)?) {
+        carry_out(deps, (recorded, fence), wish).await?;
     }
     Ok(())
+}
+
+/// What the policies ask for because of an event.
+fn wishes(recorded: &Recorded, fact: &Fact) -> Vec<Do> {
+    let (tenant, stream, event_id) = (recorded.meta.tenant, recorded.stream, recorded.id);
+    let seen = Seen { tenant, stream, event_id, fact };
+    policy::POLICIES.iter().flat_map(|(_, policy)| policy(&seen)).collect()
 }
 
 async fn carry_out(

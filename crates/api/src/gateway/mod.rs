@@ -31,7 +31,7 @@ pub(crate) fn wrap(routes: Router, app: App) -> Router {
         .method_not_allowed_fallback(not_that_way)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(bounded))
-        .layer(from_fn(closing))
+        .layer(from_fn_with_state(app.clone(), closing))
         .layer(from_fn_with_state(app, identified))
 }
 
@@ -54,15 +54,16 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 /// A body that is certainly read to its end, in bytes, whatever becomes of the request.
 const SMALL: u64 = 16 * 1024;
 
-/// Says that the connection ends after an answer that may have left some of the body unread. The
-/// server closes it then; a client that is not told may already have sent its next request.
-async fn closing(request: Request, next: Next) -> Response {
+/// Says that the connection ends after an answer that may have left some of the body unread, and
+/// after any that is given on the way out. The server closes it then; a client that is not told may
+/// already have sent its next request.
+async fn closing(State(app): State<App>, request: Request, next: Next) -> Response {
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let length = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let long = length.is_some_and(|length| length > SMALL)
         || request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
-    if long && response.status().is_client_error() {
+    if (long && response.status().is_client_error()) || *app.leaving.borrow() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

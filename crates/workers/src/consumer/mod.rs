@@ -57,6 +57,10 @@ const REST: Duration = Duration::from_secs(1);
 /// What is done with each event.
 #[async_trait]
 pub(crate) trait Handler: Send + Sync {
+    /// Whether an event is to be handled. A slice passes all others in memory, and its checkpoint
+    /// follows now and then.
+    fn concerns(&self, event: &Recorded) -> bool;
+
     /// Handles an event. What is written to `db` is committed with the checkpoint, or not at all;
     /// everything else may be done again, and goes into the log under `fence`.
     async fn handle(
@@ -239,7 +243,11 @@ impl<H: Handler> Consumer<H> {
         stop: &CancellationToken,
     ) -> Result<Kept, Error> {
         let mut due = share;
-        due.retain(|event| event.position > slice.position && !slice.holds_back(event));
+        due.retain(|event| {
+            event.position > slice.position
+                && !slice.holds_back(event)
+                && self.handler.concerns(event)
+        });
         if !due.is_empty() {
             match self.attempt(slice, Step { events: &due, upto, change: None }).await {
                 Ok(Kept::Yes) => {}

@@ -42,6 +42,10 @@ struct Gate {
 
 #[async_trait]
 impl Handler for Recorder {
+    fn concerns(&self, _: &Recorded) -> bool {
+        true
+    }
+
     async fn handle(&self, event: &Recorded, _: Fence, db: &mut PgConnection) -> Result<(), Error> {
         sqlx::query("INSERT INTO seen (position, stream, version, by) VALUES ($1, $2, $3, $4)")
             .bind(event.position)

@@ -1,4 +1,4 @@
-//! Further workers on the database of an instance: `everstep work` as a child process.
+//! Further processes on the database of an instance: `everstep work` and `everstep serve`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
@@ -13,18 +13,27 @@ use crate::processes::signal;
 /// How long stopping may take before it counts as hanging.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// A worker that runs, or did until it was killed. Dropping it kills it.
+/// A process that runs, or did until it was killed. Dropping it kills it.
 #[derive(Debug)]
-pub struct Worker(Child);
+pub struct Process(Child);
 
-impl Worker {
-    /// Starts one beside an instance, whose database and files it shares.
-    pub fn start(beside: &Setup, database: &str) -> Result<Self> {
+impl Process {
+    /// Starts a worker beside an instance, whose database and files it shares.
+    pub fn work(beside: &Setup, database: &str) -> Result<Self> {
+        Self::start(beside, database, &["work"])
+    }
+
+    /// Starts a server beside an instance, on a port.
+    pub fn serve(beside: &Setup, database: &str, port: u16) -> Result<Self> {
+        Self::start(beside, database, &["serve", "--port", &port.to_string()])
+    }
+
+    fn start(beside: &Setup, database: &str, args: &[&str]) -> Result<Self> {
         let log = beside.append_log()?;
-        let mut command = beside.command(&["work"]);
+        let mut command = beside.command(args);
         command.env("DATABASE_URL", database);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
-        Ok(Self(command.spawn().context("a worker does not start")?))
+        Ok(Self(command.spawn().context("a process does not start")?))
     }
 
     /// Its process id.
@@ -40,7 +49,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops it in the middle of whatever it does, until [`Worker::thaw`] (SIGSTOP).
+    /// Stops it in the middle of whatever it does, until [`Process::thaw`] (SIGSTOP).
     pub fn freeze(&self) {
         signal(self.pid(), Signal::SIGSTOP);
     }
@@ -56,16 +65,16 @@ impl Worker {
         signal(self.pid(), Signal::SIGTERM);
         loop {
             if let Some(status) = self.0.try_wait()? {
-                ensure!(status.success(), "the worker stopped with {status}");
+                ensure!(status.success(), "it stopped with {status}");
                 return Ok(());
             }
-            ensure!(asked.elapsed() < STOP_LIMIT, "the worker does not stop");
+            ensure!(asked.elapsed() < STOP_LIMIT, "it does not stop");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
 
-impl Drop for Worker {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
