@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Aggregate, Fault, Id, Tenant};
 use eventstore::{
-    Answered, CommandKey, ExecuteError, Held, Keyed, Position, Reply, Request, StreamId, Version,
+    Answered, CommandKey, ExecuteError, Held, Keyed, Metadata, Position, Reply, Request, StreamId,
+    Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -229,17 +230,18 @@ impl<B> Command<B> {
         command: &A::Command,
         answer: Answer<'_, A, V>,
     ) -> Result<Done, Problem> {
-        self.carry_out(app, Held::new(self.caller.tenant, id), command, answer).await
+        let held = Held::new(self.caller.tenant, id);
+        Ok(self.carry_out(app, held, command, answer).await?.done)
     }
 
-    /// Gives the command that makes an aggregate, whose id was made for it.
+    /// Gives the command that makes an aggregate, whose id was made for it; tells what happened to it.
     pub(crate) async fn begin<A: Aggregate, V: Serialize>(
         &self,
         app: &App,
         id: Id<A>,
         command: &A::Command,
         answer: Answer<'_, A, V>,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Begun<A>, Problem> {
         self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer).await
     }
 
@@ -249,7 +251,7 @@ impl<B> Command<B> {
         mut held: Held<A>,
         command: &A::Command,
         answer: Answer<'_, A, V>,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Begun<A>, Problem> {
         let reply = |state: &A| Reply {
             status: answer.status.as_u16(),
             location: answer.location.clone(),
@@ -263,15 +265,26 @@ impl<B> Command<B> {
         };
         match held.execute(&*app.log, command, &request).await {
             Ok(_) => {
-                let Held { state, version, position, .. } = held;
-                Ok(Done { reply: reply(&state), version, position, replayed: false })
+                let Held { state, version, position, added, .. } = held;
+                let done = Done { reply: reply(&state), version, position, replayed: false };
+                Ok(Begun { done, added, meta: request.meta })
             }
             Err(ExecuteError::Replayed(Answered { reply, position, version, .. })) => {
-                Ok(Done { reply, version, position, replayed: true })
+                let done = Done { reply, version, position, replayed: true };
+                Ok(Begun { done, added: vec![], meta: request.meta })
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What became of a command, with what happened because of it.
+pub(crate) struct Begun<A: Aggregate> {
+    pub(crate) done: Done,
+    /// What happened; nothing if the command was answered before.
+    pub(crate) added: Vec<A::Event>,
+    /// Under which circumstances.
+    pub(crate) meta: Metadata,
 }
 
 /// How a command is answered when it was carried out.

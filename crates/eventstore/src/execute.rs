@@ -111,7 +111,7 @@ pub async fn load<A: Aggregate>(
 /// An aggregate as far as its stream has been read. Whoever keeps one reads every event once; the
 /// log stays the authority, because what is appended names the version that it was decided on.
 #[derive(Debug)]
-pub struct Held<A> {
+pub struct Held<A: Aggregate> {
     stream: StreamId,
     /// The state at `version`.
     pub state: A,
@@ -119,6 +119,8 @@ pub struct Held<A> {
     pub version: Version,
     /// Position of the event that made this version.
     pub position: Position,
+    /// What the last command added.
+    pub added: Vec<A::Event>,
     /// The version of the last snapshot that was kept or found.
     kept: Version,
     /// Whether it is certain, without a look, that it has no events.
@@ -130,7 +132,15 @@ impl<A: Aggregate> Held<A> {
     #[must_use]
     pub fn new(tenant: Id<Tenant>, id: Id<A>) -> Self {
         let stream = StreamId::of(tenant, id);
-        Self { stream, state: A::default(), version: 0, position: 0, kept: 0, is_unborn: false }
+        Self {
+            stream,
+            state: A::default(),
+            version: 0,
+            position: 0,
+            added: vec![],
+            kept: 0,
+            is_unborn: false,
+        }
     }
 
     /// An aggregate whose id was just made, so that nothing can have happened to it: nothing is
@@ -259,6 +269,7 @@ impl<A: Aggregate> Held<A> {
     ) -> Result<bool, ExecuteError<A::Refusal>> {
         let events = self.decide(command, request)?;
         if events.is_empty() && request.reply.is_none() {
+            self.added.clear();
             return Ok(false);
         }
         // The answer is that of the state after the events; until they are stored nobody else may
@@ -285,7 +296,8 @@ impl<A: Aggregate> Held<A> {
         self.version = appended.versions.first().copied().unwrap_or(self.version);
         self.position = appended.position;
         self.keep(store).await;
-        Ok(!events.is_empty())
+        self.added = events;
+        Ok(!self.added.is_empty())
     }
 
     fn decide(

@@ -10,7 +10,8 @@ use eventstore::{EventStore, Position, ReadAhead, Span, is_lasting};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::batch::{BATCH, Batch, Share, reason};
 use crate::storage::{Schema, Tables};
@@ -18,6 +19,10 @@ use crate::{Error, Projection, Seen, all_views, checkpoint};
 
 /// How long to wait when nothing is known to be new: what another worker left undone is found then.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// How long one round takes at least while news keeps coming: what is one more transaction for each
+/// event costs many times what the events do.
+const PACE: Duration = Duration::from_millis(15);
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -41,6 +46,19 @@ pub struct Projector {
     log: Arc<dyn EventStore>,
     views: Vec<&'static dyn Projection>,
     batch: usize,
+    /// Which view somebody in this process waits for, and where they are told how far it is.
+    told: Option<(&'static str, watch::Sender<Position>)>,
+}
+
+/// What came of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Nothing moved.
+    Nothing,
+    /// All that was known to be new is taken in.
+    All,
+    /// There is more to take in.
+    Part,
 }
 
 impl fmt::Debug for Projector {
@@ -68,22 +86,32 @@ impl Projector {
         views: Vec<&'static dyn Projection>,
         batch: usize,
     ) -> Self {
-        Self { pool, log, views, batch }
+        Self { pool, log, views, batch, told: None }
+    }
+
+    /// Tells how far a view is, whenever this has changed its rows.
+    #[must_use]
+    pub fn telling(self, view: &'static str, told: watch::Sender<Position>) -> Self {
+        Self { told: Some((view, told)), ..self }
     }
 
     /// Works until told to stop; a database that is away only delays.
     pub async fn run(&self, stop: impl Future<Output = ()> + Send) {
         let mut head = self.log.watch();
         let mut stop = std::pin::pin!(stop);
+        let mut ahead = Ahead::new();
         loop {
             head.mark_unchanged();
+            let began = Instant::now();
             let done = tokio::select! {
                 () = &mut stop => return,
-                done = self.catch_up() => done,
+                done = self.step(&mut ahead) => done,
             };
             let pause = match done {
-                Ok(()) => IDLE,
+                Ok(Round::Part) => continue,
+                Ok(Round::Nothing | Round::All) => IDLE,
                 Err(error) => {
+                    ahead.clear();
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the read models stand still"
@@ -99,7 +127,7 @@ impl Projector {
             };
             tokio::select! {
                 () = &mut stop => return,
-                () = news => {}
+                () = news => sleep_until(began + PACE).await,
                 () = sleep(pause) => {}
             }
         }
@@ -109,7 +137,7 @@ impl Projector {
     /// is being worked on by somebody else.
     pub async fn catch_up(&self) -> Result<(), Error> {
         let mut ahead = Ahead::new();
-        while self.step(&mut ahead).await? {}
+        while self.step(&mut ahead).await? != Round::Nothing {}
         Ok(())
     }
 
@@ -117,10 +145,11 @@ impl Projector {
         self.views.iter().map(|view| view.name()).collect()
     }
 
-    /// Brings every view one batch further; whether any of them moved. A view that fails holds up
-    /// no other; its failure is told when nothing moves any more.
-    async fn step(&self, ahead: &mut Ahead) -> Result<bool, Error> {
+    /// Brings every view one batch further. A view that fails holds up no other; its failure is told
+    /// when nothing moves any more.
+    async fn step(&self, ahead: &mut Ahead) -> Result<Round, Error> {
         let standing = self.standing().await?;
+        let mut is_part = standing.len() > 1;
         let (mut results, mut readers) = (vec![], std::mem::take(ahead));
         for (after, views) in standing {
             let (batch, reader) = match readers.remove(&after) {
@@ -129,13 +158,15 @@ impl Projector {
             };
             let Some(batch) = batch else { continue };
             let reader = reader.or_else(|| self.read_on(&batch));
+            is_part = is_part || batch.len() >= self.batch;
             results.extend(self.take_in(&batch, &views).await);
             ahead.extend(reader.map(|reader| (batch.last, reader)));
         }
         if results.iter().any(|result| matches!(result, Ok(true))) {
-            return Ok(true);
+            return Ok(if is_part { Round::Part } else { Round::All });
         }
-        results.into_iter().try_fold(false, |moved, result| Ok(moved || result?))
+        results.into_iter().try_for_each(|result| result.map(drop))?;
+        Ok(Round::Nothing)
     }
 
     /// Reads what follows a batch, if it is likely that something does: to decode a batch takes as
@@ -172,8 +203,25 @@ impl Projector {
         let (idle, busy): (Vec<_>, Vec<_>) =
             shares.partition(|(_, share)| share.events.is_empty() && share.stop.is_none());
         let idle: Vec<&str> = idle.iter().map(|(view, _)| view.name()).collect();
+        let is_waited_for = |(view, _): &(&dyn Projection, Share<'_>)| {
+            self.told.as_ref().is_some_and(|(name, _)| *name == view.name())
+        };
+        let told = self.told.as_ref().filter(|_| busy.iter().any(is_waited_for));
+        let results = self.write(batch, busy, &idle).await;
+        if let Some((_, told)) = told {
+            told.send_replace(batch.last);
+        }
+        results
+    }
+
+    async fn write(
+        &self,
+        batch: &Batch,
+        busy: Vec<(&'static dyn Projection, Share<'_>)>,
+        idle: &[&str],
+    ) -> Vec<Result<bool, Error>> {
         if batch.len() <= TOGETHER
-            && let Ok(moved) = self.give_all(batch, &busy, &idle).await
+            && let Ok(moved) = self.give_all(batch, &busy, idle).await
         {
             return vec![Ok(moved)];
         }
@@ -182,7 +230,7 @@ impl Projector {
             jobs.push(self.give(view, batch.after, share).boxed());
         }
         let mut results: Vec<_> = stream::iter(jobs).buffered(AT_ONCE).collect().await;
-        let passed = checkpoint::pass(&self.pool, &idle, batch.after, batch.last).await;
+        let passed = checkpoint::pass(&self.pool, idle, batch.after, batch.last).await;
         results.push(passed.map(|passed| passed > 0).map_err(Error::from));
         results
     }

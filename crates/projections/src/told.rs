@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use eventstore::Recorded;
+use domain::{Fact, execution};
+use eventstore::{Metadata, Position, Recorded};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::executions::{Detail, Executions};
 use crate::storage::refetched;
@@ -24,11 +26,42 @@ pub fn execution(events: &[Recorded]) -> Result<Option<Detail>, Error> {
     if bytes > MOST || events.iter().any(|event| event.subject().is_some()) {
         return Ok(None);
     }
-    let seen = events.iter().map(Seen::of).collect::<Result<Vec<_>, _>>()?;
-    let Some(((_, id), row)) = rows::<Executions>(&seen)?.pop_first() else {
+    detail(&events.iter().map(Seen::of).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// An execution that has ended in the turn in which it began, from what was appended just now up to a
+/// position; nothing if it goes on, and of one about somebody, as above.
+pub fn just_now(
+    meta: &Metadata,
+    execution: Uuid,
+    upto: Position,
+    events: Vec<execution::Event>,
+) -> Result<Option<Detail>, Error> {
+    let is_over = events.last().is_some_and(execution::Event::is_end);
+    let about = |event: &execution::Event| {
+        matches!(event, execution::Event::Started { subject: Some(_), .. })
+    };
+    if !is_over || events.iter().any(about) {
+        return Ok(None);
+    }
+    let first = upto - Position::try_from(events.len()).unwrap_or(0);
+    let seen = (1..).zip(events).map(|(nth, event)| Seen {
+        position: first + nth,
+        id: Uuid::nil(),
+        stream: execution,
+        version: nth,
+        meta: meta.clone(),
+        subject: None,
+        fact: Fact::Execution(event),
+    });
+    detail(&seen.collect::<Vec<_>>())
+}
+
+fn detail(seen: &[Seen]) -> Result<Option<Detail>, Error> {
+    let Some(((_, id), row)) = rows::<Executions>(seen)?.pop_first() else {
         return Ok(None);
     };
-    let tasks = rows::<Tasks>(&seen)?;
+    let tasks = rows::<Tasks>(seen)?;
     if tasks.len() > tasks::SHOWN {
         return Ok(None);
     }

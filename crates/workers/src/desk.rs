@@ -25,11 +25,15 @@ pub(crate) const WORK: Divided = Divided { name: "work", slices: 256 };
 /// How often everything that is open is looked at again.
 const LOOKED_OVER_EVERY: Duration = Duration::from_secs(5);
 
-/// How long to wait for the projector when the log is ahead of it.
-const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
+/// How long to wait if nothing is known to come.
+const IDLE: Duration = LOOKED_OVER_EVERY;
+
+/// How long to wait for the projector of another process when the log is ahead of it; that of this
+/// process tells.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// After so many looks in vain the projector is not slow but parked.
-const LOOKS: u32 = 100;
+const LOOKS: u32 = 20;
 
 /// How long to wait for a projector that is parked.
 const PARKED_PAUSE: Duration = Duration::from_millis(500);
@@ -56,6 +60,8 @@ struct Back {
 pub(crate) struct Desk {
     deps: Arc<Deps>,
     owned: watch::Receiver<Owned>,
+    /// How far the table of open work is, as the projector of this process tells.
+    opened: watch::Receiver<Position>,
     agenda: Agenda,
     under_way: HashSet<Key>,
     /// How often in a row a piece of work has failed.
@@ -68,10 +74,15 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(deps: Arc<Deps>, owned: watch::Receiver<Owned>) -> Self {
+    pub(crate) fn new(
+        deps: Arc<Deps>,
+        owned: watch::Receiver<Owned>,
+        opened: watch::Receiver<Position>,
+    ) -> Self {
         Self {
             deps,
             owned,
+            opened,
             agenda: Agenda::default(),
             under_way: HashSet::new(),
             failures: HashMap::new(),
@@ -86,9 +97,10 @@ impl Desk {
         let mut head = self.deps.log.watch();
         let mut look_over = interval(LOOKED_OVER_EVERY);
         look_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut behind = false;
+        // When to look for what is new, if anything may be.
+        let mut look_at = None;
         loop {
-            let wake_at = self.wake_at(behind);
+            let wake_at = self.wake_at().min(look_at.unwrap_or_else(|| Instant::now() + IDLE));
             let outcome = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.finish().await,
@@ -99,19 +111,25 @@ impl Desk {
                     self.take_back(back);
                     Ok(())
                 }
-                Ok(()) = head.changed() => {
-                    head.mark_unchanged();
-                    behind = true;
+                Ok(()) = self.opened.changed() => {
+                    look_at = None;
                     self.look_at_new().await
                 }
+                Ok(()) = head.changed(), if look_at.is_none() => Ok(()),
                 () = sleep_until(wake_at) => {
-                    if behind { self.look_at_new().await } else { Ok(()) }
+                    if look_at.take_if(|at| *at <= Instant::now()).is_some() {
+                        self.look_at_new().await
+                    } else {
+                        Ok(())
+                    }
                 }
             };
             if let Err(error) = outcome {
                 tracing::warn!(%error, "cannot look for work");
             }
-            behind = behind && self.seen < *head.borrow();
+            if look_at.is_none() && self.seen < *head.borrow() {
+                look_at = Some(Instant::now() + self.pause());
+            }
             self.begin_what_is_due();
         }
     }
@@ -127,17 +145,19 @@ impl Desk {
         }
     }
 
-    /// When to wake if nothing else happens.
-    fn wake_at(&self, behind: bool) -> Instant {
-        if behind {
-            let parked = self.in_vain >= LOOKS;
-            return Instant::now() + if parked { PARKED_PAUSE } else { CATCH_UP_PAUSE };
-        }
-        let until = self.agenda.due_at().map_or(LOOKED_OVER_EVERY, |due_at| {
-            (due_at - self.deps.clock.now()).to_std().unwrap_or_default()
-        });
+    /// How long to wait for the projector.
+    fn pause(&self) -> Duration {
+        if self.in_vain >= LOOKS { PARKED_PAUSE } else { CATCH_UP_PAUSE }
+    }
+
+    /// When the next piece of work is due, or somebody may be free for it.
+    fn wake_at(&self) -> Instant {
+        let until = self
+            .agenda
+            .due_at()
+            .map_or(IDLE, |due_at| (due_at - self.deps.clock.now()).to_std().unwrap_or_default());
         let full = self.under_way.len() >= AT_ONCE;
-        Instant::now() + if full { LOOKED_OVER_EVERY } else { until.min(LOOKED_OVER_EVERY) }
+        Instant::now() + if full { IDLE } else { until.min(IDLE) }
     }
 
     fn begin_what_is_due(&mut self) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::PgEventStore;
+use eventstore::{PgEventStore, Position};
 use projections::Projector;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -37,7 +38,8 @@ pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
         let (pool, log) = (deps.pool.clone(), deps.log.clone());
         Arc::new(Leases::new(worker, pool, log, (divided, presence.watch())))
     };
-    let held = Held { work: lease(WORK), policies: lease(POLICIES) };
+    let opened = watch::Sender::new(0);
+    let held = Held { work: lease(WORK), policies: lease(POLICIES), opened };
     let mut loops = JoinSet::new();
     // Until the leases are let go of.
     let present = tokio::spawn(presence.hold());
@@ -62,11 +64,13 @@ pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
     present.abort();
 }
 
-/// The leases of a worker.
+/// The leases of a worker, and what its loops tell each other.
 #[derive(Clone)]
 struct Held {
     work: Arc<Leases>,
     policies: Arc<Leases>,
+    /// How far the table of open work is, whenever the projector of this process has changed it.
+    opened: watch::Sender<Position>,
 }
 
 impl Held {
@@ -79,13 +83,15 @@ type Running = tokio::task::JoinHandle<()>;
 type Loop = fn(Arc<Deps>, &Held, CancellationToken) -> Running;
 
 const LOOPS: &[(&str, Loop)] = &[
-    ("desk", |deps, held, stop| tokio::spawn(Desk::new(deps, held.work.watch()).run(stop))),
+    ("desk", |deps, held, stop| {
+        tokio::spawn(Desk::new(deps, held.work.watch(), held.opened.subscribe()).run(stop))
+    }),
     ("policies", |deps, held, stop| tokio::spawn(react::run(deps, held.policies.watch(), stop))),
     ("notary", |deps, _, stop| tokio::spawn(notary::run(deps, stop))),
-    ("projector", |deps, _, stop| {
-        tokio::spawn(async move {
-            Projector::new(deps.pool.clone(), deps.log.clone()).run(stop.cancelled_owned()).await;
-        })
+    ("projector", |deps, held, stop| {
+        let projector = Projector::new(deps.pool.clone(), deps.log.clone());
+        let projector = projector.telling(WORK.name, held.opened.clone());
+        tokio::spawn(async move { projector.run(stop.cancelled_owned()).await })
     }),
 ];
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::subjects;
-use crate::command::{Answer, Command, Json, id, until};
+use crate::command::{Answer, Begun, Command, Json, id, until};
 use crate::queries::{self, ExecutionView};
 use crate::query::{Parameters, Wait, parse_wait};
 use crate::{App, Problem};
@@ -101,8 +101,11 @@ pub(super) async fn execute(
     };
     let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
     let answer = Answer::accepted(location, &view);
-    let done = command.begin(&app, execution, &start, answer).await?;
+    let Begun { done, added, meta } = command.begin(&app, execution, &start, answer).await?;
     let Some(wait) = wait else { return Ok(done.into_response()) };
+    if let Some(told) = told::just_now(&meta, execution.as_uuid(), done.position, added)? {
+        return Ok(over(done.position, told));
+    }
     // A repeated command is answered with the execution that the first one started.
     let accepted = serde_json::from_str::<Accepted>(&done.reply.body).ok();
     let is_over = accepted.as_ref().is_some_and(|accepted| accepted.status != RUNNING);
@@ -115,7 +118,12 @@ pub(super) async fn execute(
     };
     let Some(position) = position else { return Ok(done.into_response()) };
     let seen = at(&app, (tenant, workflow, execution), position).await?;
-    Ok(([("x-position", position.to_string())], axum::Json(seen)).into_response())
+    Ok(over(position, seen))
+}
+
+/// The answer to whoever waited for the end.
+fn over(position: Position, seen: ExecutionView) -> Response {
+    ([("x-position", position.to_string())], axum::Json(seen)).into_response()
 }
 
 /// An execution from a position on. Its own events tell it at once; of one with a long story that

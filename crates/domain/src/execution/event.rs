@@ -76,6 +76,17 @@ impl crate::Event for Event {
     ];
 }
 
+impl Event {
+    /// Whether nothing can happen after it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Started { .. } | Self::TurnTaken(_) => false,
+            Self::Completed { .. } | Self::Faulted { .. } | Self::Cancelled { .. } => true,
+        }
+    }
+}
+
 /// What made an execution start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

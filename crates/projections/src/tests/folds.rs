@@ -11,7 +11,7 @@ use domain::prompt::Prompt;
 use domain::template::Template;
 use domain::workflow::{Plan, Workflow};
 use domain::{Actor, Aggregate};
-use eventstore::StreamId;
+use eventstore::{Held, Request, StreamId};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -49,7 +49,7 @@ async fn begun(story: &Story) -> (Uuid, Arc<Plan>) {
     begun_as(story, DOCUMENT).await
 }
 
-async fn begun_as(story: &Story, document: &str) -> (Uuid, Arc<Plan>) {
+fn started(story: &Story, document: &str) -> (NewExecution, Arc<Plan>) {
     let plan = Arc::new(Plan::compile(document).expect("it compiles"));
     let new = NewExecution {
         id: id(1),
@@ -60,6 +60,11 @@ async fn begun_as(story: &Story, document: &str) -> (Uuid, Arc<Plan>) {
         subject: None,
         trigger: Trigger::Api,
     };
+    (new, plan)
+}
+
+async fn begun_as(story: &Story, document: &str) -> (Uuid, Arc<Plan>) {
+    let (new, plan) = started(story, document);
     let execution: domain::Id<Execution> = new.id;
     story.order(execution, Command::Start(Box::new(new))).await;
     (execution.as_uuid(), plan)
@@ -90,6 +95,29 @@ async fn work(pool: &PgPool) -> Vec<(i32, String, domain::Timestamp)> {
 
 fn names(tasks: &[(&str, &str)]) -> Vec<(String, String)> {
     tasks.iter().map(|(name, status)| ((*name).to_owned(), (*status).to_owned())).collect()
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn what_ends_as_it_begins_is_told_at_once_as_it_is_told_later(pool: PgPool) {
+    let story = Story::new();
+    let (new, _) = started(
+        &story,
+        "
+document: {dsl: 1.0.3, namespace: acme, name: quick, version: 1.0.0}
+do:
+  - one: {set: {n: '${ .n + 1 }'}}
+  - two: {set: {n: '${ .n + 1 }'}}
+",
+    );
+    let (execution, meta) = (new.id, story.next());
+    let mut held = Held::unborn(story.tenant, execution);
+    let start = Command::Start(Box::new(new));
+    held.execute(&*story.log, &start, &Request::new(meta.clone())).await.expect("starts");
+    let told = told::just_now(&meta, execution.as_uuid(), held.position, held.added);
+    let told = told.expect("can be told");
+    assert_eq!(seen(&story, &pool, execution.as_uuid()).await.0, "completed");
+    let found = executions::get(&mut story.reader(&pool).await, execution.as_uuid()).await;
+    assert_eq!(told, found.expect("reads"));
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]

@@ -48,7 +48,7 @@ impl Story {
     }
 
     /// Circumstances of what is told next.
-    fn next(&self) -> Metadata {
+    pub(super) fn next(&self) -> Metadata {
         let nth = self.told.fetch_add(1, Ordering::Relaxed) + 1;
         Metadata {
             tenant: self.tenant,
