@@ -11,19 +11,8 @@ mkdir -p "$1"
 into=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 
-# Does a step unless it was done before with the same files and by the same tool.
-#   once NAME TOOL-VERSION FILE... -- COMMAND...
-once() {
-  local name=$1 tool=$2 files=() mark
-  shift 2
-  while [ "$1" != -- ]; do files+=("$1"); shift; done
-  shift
-  mark="$tool $(cat "${files[@]}" | cksum)"
-  [ "$(cat "$into/$name.done" 2>/dev/null)" != "$mark" ] || return 0
-  rm -f "$into/$name.done"
-  "$@"
-  printf '%s\n' "$mark" >"$into/$name.done"
-}
+# shellcheck source=parts.sh
+. ./parts.sh
 
 install_node() {
   cp node/package.json node/package-lock.json node/.npmrc "$into/node/"
@@ -34,15 +23,6 @@ install_python() {
   python3 -m venv --clear "$into/venv"
   "$into/venv/bin/pip" install --quiet --no-deps --no-input --disable-pip-version-check \
     -r python/requirements.txt >&2
-}
-
-# Writes a program that runs another with the same arguments; paths are relative to DIRECTORY.
-launcher() {
-  local name=$1
-  shift
-  # shellcheck disable=SC2016 # the launcher expands these
-  printf '#!/bin/sh\nhere=$(cd "$(dirname "$0")/.." && pwd)\nexec %s "$@"\n' "$*" >"$into/bin/$name"
-  chmod +x "$into/bin/$name"
 }
 
 mkdir -p "$into/bin" "$into/node" "$into/python"
