@@ -1,8 +1,9 @@
 //! A small client of Everstep's HTTP API.
 
 use anyhow::{Context, Result, bail};
+pub use reqwest::Method;
+use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 /// Calls one instance with one token.

@@ -18,3 +18,4 @@ pub mod rabbitmq;
 pub mod slow;
 pub mod smtp;
 pub mod webhook;
+pub mod witness;
