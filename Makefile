@@ -36,7 +36,7 @@ bench: ## how fast small workflows run here, on a private Postgres
 bench-log: ## how fast the log is, beside the same Postgres without it and beside other event stores (PEERS=no)
 	@scripts/bench-log.sh
 
-bench-engine: ## what a workflow takes: three steps, a slow call, a backlog
+bench-engine: ## what a workflow takes, and what it takes other engines: three steps, a slow call, a backlog, timers, a kill (PEERS=no)
 	@scripts/bench-engine.sh
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release

@@ -1,83 +1,66 @@
 //! Everstep as its users have it: over HTTP, with authentication, read models and the audit on.
 
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use async_trait::async_trait;
+use serde_json::{Value, json};
 use testkit::api::Client;
 use testkit::everstep::{Server, Setup};
 
+use crate::engine::{Engine, PUTTERS, Place, Results, Work};
 use crate::load::{Enough, Ran, drive};
-use testkit::slow::Slow;
 
 /// How long a caller waits for one workflow.
 const PATIENCE: &str = "60s";
-/// Three steps, each its input and one.
-const STEPS: &str = "
-document: {dsl: 1.0.3, namespace: bench, name: steps, version: 1.0.0}
-do:
-  - one: {set: {n: '${ .n + 1 }'}}
-  - two: {set: {n: '${ .n + 1 }'}}
-  - three: {set: {n: '${ .n + 1 }'}}
-";
-/// How many callers put a backlog in.
-const PUTTERS: u64 = 32;
+/// How often it is asked whether they have ended.
+const EVERY: Duration = Duration::from_millis(10);
+/// How many callers look at results.
+const READERS: u64 = 8;
 
 /// An instance, and a workflow that it has.
 pub(crate) struct Everstep {
     server: Server,
     client: Client,
-    path: String,
+    /// The workflow's path.
+    workflow: String,
+    work: Work,
 }
 
 impl Everstep {
-    /// Starts one on a database, with the workflow of three steps.
-    pub(crate) async fn start(url: &str, files: &Path) -> Result<Self> {
-        Self::with(Setup::new(files.join("data"))?.database(url), STEPS).await
-    }
-
-    /// The same, with a second step that calls somebody slow.
-    pub(crate) async fn calling(url: &str, files: &Path, slow: &Slow) -> Result<Self> {
-        let setup = Setup::new(files.join("data"))?.database(url);
-        let setup = setup.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.1");
-        let document = format!(
-            "
-document: {{dsl: 1.0.3, namespace: bench, name: calling, version: 1.0.0}}
-do:
-  - one: {{set: {{n: '${{ .n + 1 }}'}}}}
-  - two:
-      call: http
-      with: {{method: post, endpoint: {}, body: {{n: '${{ .n }}'}}}}
-      output: {{as: '${{ {{n: (.n + 1)}} }}'}}
-  - three: {{set: {{n: '${{ .n + 1 }}'}}}}
-",
-            slow.url()
-        );
-        Self::with(setup, &document).await
-    }
-
-    async fn with(setup: Setup, document: &str) -> Result<Self> {
-        let server = setup.start().await?;
+    /// Starts one.
+    pub(crate) async fn start(place: &Place) -> Result<Self> {
+        let setup = Setup::new(place.files.join("data"))?.database(&place.url);
+        let server = setup.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.1").start().await?;
         let client = server.client();
-        let workflow = client.post_document("/workflows", document).await?.expect(201)?.body;
+        let document = document(place.work, place.outside.as_deref().unwrap_or_default());
+        let workflow = client.post_document("/workflows", &document).await?.expect(201)?.body;
         let id = workflow["id"].as_str().context("no id")?;
-        let path = format!("/workflows/{id}/execute");
-        Ok(Self { server, client, path })
+        let workflow = format!("/workflows/{id}");
+        Ok(Self { server, client, workflow, work: place.work })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.server.pid()
+    /// How many workflows have completed, as analytics tells.
+    async fn completed(&self) -> Result<u64> {
+        let answer = self.client.get("/analytics/dashboard").await?.expect(200)?;
+        let count = answer.body["executions"]["completed"].as_u64();
+        let Some(count) = count else { bail!("no count in {}", answer.text) };
+        Ok(count)
+    }
+}
+
+#[async_trait]
+impl Engine for Everstep {
+    fn pids(&self) -> Vec<u32> {
+        vec![self.server.pid()]
     }
 
-    pub(crate) async fn stop(mut self) -> Result<()> {
-        self.server.stop().await.map(drop)
-    }
-
-    /// Runs workflows one after the other for each of some callers.
-    pub(crate) async fn run(&self, callers: u64, enough: Enough) -> Result<Ran> {
-        let (client, path) = (self.client.clone(), format!("{}?wait={PATIENCE}", self.path));
-        drive(callers, enough, move |n| {
+    async fn run(&mut self, callers: u64, long: Duration) -> Result<Ran> {
+        let path = format!("{}/execute?wait={PATIENCE}", self.workflow);
+        let client = self.client.clone();
+        drive(callers, Enough::Time(long), move |n| {
             let (client, path) = (client.clone(), path.clone());
             async move {
                 let answer = client.post(&path, &json!({"input": {"n": n}})).await?.expect(200)?;
@@ -88,31 +71,97 @@ do:
         .await
     }
 
-    /// Puts workflows in as fast as they are taken, and waits until the last one has ended.
-    pub(crate) async fn drain(&self, count: u64) -> Result<Ran> {
-        let (client, path) = (self.client.clone(), self.path.clone());
-        let began = Instant::now();
-        let before = self.ended().await?;
-        drive(PUTTERS, Enough::Calls(count), move |n| {
-            let (client, path) = (client.clone(), path.clone());
+    async fn put(&mut self, from: u64, count: u64) -> Result<Ran> {
+        let (client, path) = (self.client.clone(), format!("{}/execute", self.workflow));
+        let witnessed = self.work == Work::Witnessed;
+        drive(PUTTERS, Enough::Calls(count), move |number| {
+            let (client, path, n) = (client.clone(), path.clone(), from + number);
             async move {
-                client.post(&path, &json!({"input": {"n": n}})).await?.expect(202)?;
+                let input = if witnessed { json!({"id": n, "n": n}) } else { json!({"n": n}) };
+                client.post(&path, &json!({"input": input})).await?.expect(202)?;
                 Ok(())
             }
         })
-        .await?;
-        while self.ended().await? < before + count {
-            ensure!(began.elapsed() < Duration::from_mins(5), "they do not end");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(Ran::new(count, began, vec![]))
+        .await
     }
 
-    /// How many workflows have completed, as analytics tells.
-    async fn ended(&self) -> Result<u64> {
-        let answer = self.client.get("/analytics/dashboard").await?.expect(200)?;
-        let count = answer.body["executions"]["completed"].as_u64();
-        let Some(count) = count else { bail!("no count in {}", answer.text) };
-        Ok(count)
+    async fn ended(&mut self, count: u64, limit: Duration) -> Result<u64> {
+        let began = Instant::now();
+        loop {
+            let ended = self.completed().await?;
+            if ended >= count || began.elapsed() > limit {
+                return Ok(ended);
+            }
+            tokio::time::sleep(EVERY).await;
+        }
     }
+
+    async fn results(&mut self, _count: u64) -> Result<Results> {
+        let executions = self.client.all(&format!("{}/executions", self.workflow)).await?;
+        let completed = executions.iter().filter(|execution| execution["status"] == "completed");
+        let paths: Arc<[String]> = completed
+            .map(|execution| {
+                let id = execution["id"].as_str().context("no id")?;
+                Ok(format!("{}/executions/{id}", self.workflow))
+            })
+            .collect::<Result<_>>()?;
+        let wrong = Arc::new(AtomicU64::new(0));
+        let ended = u64::try_from(paths.len())?;
+        let (client, found) = (self.client.clone(), wrong.clone());
+        let read = drive(READERS, Enough::Calls(ended), move |nth| {
+            let (client, paths, found) = (client.clone(), paths.clone(), found.clone());
+            async move {
+                let path = &paths[usize::try_from(nth)?];
+                let told = client.get(path).await?.expect(200)?.body;
+                let input = told["input"]["n"].as_u64().context("no input")?;
+                if told["output"]["n"] != input + 3 {
+                    found.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        });
+        read.await?.without_errors()?;
+        Ok(Results { ended, wrong: wrong.load(Ordering::Relaxed) })
+    }
+
+    async fn kill(&mut self) -> Result<()> {
+        self.server.kill()
+    }
+
+    async fn start_again(&mut self) -> Result<()> {
+        self.server.start_again().await?;
+        self.client = self.server.client();
+        Ok(())
+    }
+
+    async fn stop(mut self: Box<Self>) -> Result<()> {
+        self.server.stop().await.map(drop)
+    }
+}
+
+/// A workflow document; JSON is YAML too.
+fn document(work: Work, outside: &str) -> String {
+    let add = json!({"set": {"n": "${ .n + 1 }"}});
+    let call = |url: String, body: Value, output: &str| {
+        let with = json!({"method": "post", "endpoint": url, "body": body});
+        json!({"call": "http", "with": with, "output": {"as": output}})
+    };
+    let steps = match work {
+        Work::Steps => [add.clone(), add.clone(), add].to_vec(),
+        Work::Call => {
+            let two = call(outside.to_owned(), json!({"n": "${ .n }"}), "${ {n: (.n + 1)} }");
+            [add.clone(), two, add].to_vec()
+        }
+        Work::Witnessed => {
+            let body = json!({"id": "${ .id }", "n": "${ .n }"});
+            let output = "${ {id: .id, n: (.n + 1)} }";
+            [1, 2, 3].map(|step| call(format!("{outside}{step}"), body.clone(), output)).to_vec()
+        }
+        Work::Timer => vec![json!({"wait": {"hours": 1}})],
+    };
+    let steps = steps.into_iter().zip(["one", "two", "three"]);
+    let steps: Vec<Value> = steps.map(|(step, name)| json!({ name: step })).collect();
+    let name = work.name();
+    let document = json!({"dsl": "1.0.3", "namespace": "bench", "name": name, "version": "1.0.0"});
+    json!({"document": document, "do": steps}).to_string()
 }

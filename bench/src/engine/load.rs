@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::task::JoinSet;
 
+/// How long somebody waits who was refused.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// When callers have done enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Enough {
@@ -17,29 +20,26 @@ pub(crate) enum Enough {
 }
 
 /// What came of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ran {
-    /// How many workflows ended.
+    /// How many workflows ended, each with the right result.
     pub(crate) workflows: u64,
     pub(crate) seconds: f64,
-    /// How long each took, in order.
-    times: Vec<Duration>,
+    /// Milliseconds within which 50, 95 and 99 of a hundred had ended; nothing if no caller waited.
+    pub(crate) within: Option<[f64; 3]>,
+    /// How many did not, and what the first of them said.
+    pub(crate) errors: u64,
+    pub(crate) error: Option<String>,
 }
 
 impl Ran {
-    pub(crate) fn new(workflows: u64, began: Instant, mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        Self { workflows, seconds: began.elapsed().as_secs_f64(), times }
+    /// A run whose callers did not wait.
+    pub(crate) fn unwaited(workflows: u64, began: Instant) -> Self {
+        Self { workflows, seconds: began.elapsed().as_secs_f64(), ..Self::default() }
     }
 
     pub(crate) fn per_second(&self) -> f64 {
         float(self.workflows) / self.seconds
-    }
-
-    /// Milliseconds within which so many of a hundred had ended; nothing if no caller waited.
-    pub(crate) fn within(&self, percent: usize) -> Option<f64> {
-        let place = self.times.len().saturating_sub(1) * percent / 100;
-        self.times.get(place).map(|time| time.as_secs_f64() * 1000.0)
     }
 }
 
@@ -61,7 +61,7 @@ where
     for _ in 0..callers {
         let (call, next) = (call.clone(), next.clone());
         running.spawn(async move {
-            let mut times = vec![];
+            let (mut times, mut errors) = (vec![], vec![]);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let done = match enough {
@@ -69,17 +69,37 @@ where
                     Enough::Calls(most) => number >= most,
                 };
                 if done {
-                    return Ok::<_, anyhow::Error>(times);
+                    return (times, errors);
                 }
                 let called = Instant::now();
-                call(number).await?;
-                times.push(called.elapsed());
+                match call(number).await {
+                    Ok(()) => times.push(called.elapsed()),
+                    Err(error) => {
+                        errors.push(error);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
             }
         });
     }
-    let mut times = vec![];
+    let (mut times, mut errors) = (vec![], vec![]);
     while let Some(ended) = running.join_next().await {
-        times.extend(ended??);
+        let (of_one, wrong) = ended?;
+        times.extend(of_one);
+        errors.extend(wrong);
     }
-    Ok(Ran::new(u64::try_from(times.len())?, began, times))
+    times.sort_unstable();
+    Ok(Ran {
+        workflows: u64::try_from(times.len())?,
+        seconds: began.elapsed().as_secs_f64(),
+        within: quantiles(&times),
+        errors: u64::try_from(errors.len())?,
+        error: errors.first().map(|error| format!("{error:#}")),
+    })
+}
+
+/// The milliseconds of [`Ran::within`], of times in order.
+fn quantiles(times: &[Duration]) -> Option<[f64; 3]> {
+    let last = times.len().checked_sub(1)?;
+    Some([50, 95, 99].map(|percent| times[last * percent / 100].as_secs_f64() * 1000.0))
 }

@@ -1,33 +1,50 @@
-//! `make bench-engine`: what a workflow takes. `scripts/bench-engine.sh` starts the server and this;
-//! docs/benchmarks.md has figures.
+//! `make bench-engine`: what a workflow takes, and what it takes others. `scripts/bench-engine.sh`
+//! starts the server and this; docs/benchmarks.md has figures, bench/peers/README.md what the others
+//! are.
 
+mod engine;
 mod everstep;
+mod library;
 mod load;
+mod program;
+mod raw;
+mod restate;
+mod table;
+mod works;
 
 use std::env;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bench::cost::Reading;
 use bench::databases::Databases;
 use tempfile::TempDir;
-
-use crate::everstep::Everstep;
-use crate::load::{Enough, Ran, float};
 use testkit::slow::Slow;
+use testkit::witness::Witness;
+
+use crate::engine::{Place, Who, Work};
+use crate::table::Table;
+use crate::works::{CUT_OFF, Load};
 
 /// How long the world takes to answer a call.
 const LATE: Duration = Duration::from_millis(50);
-const BACKLOG: u64 = 5_000;
+/// How many workflows of a backlog are under way at once, where somebody has to say so.
+const AT_ONCE: u64 = 128;
+/// With how many callers the peers run the three steps.
+const COMPARED: u64 = 64;
 
 /// Makes a database for each run, and prints what came of it.
 struct Bench {
     databases: Databases,
     long: Duration,
     only: String,
+    /// Where the programs of the peers are, if they are to run.
+    peers: Option<PathBuf>,
     files: TempDir,
+    table: Table,
 }
 
 #[tokio::main]
@@ -42,21 +59,23 @@ async fn main() -> Result<()> {
         databases: Databases::new(env::var("DATABASE_URL").context("DATABASE_URL")?),
         long: Duration::from_secs(number("SECONDS_EACH", 20)?),
         only: env::var("ONLY").unwrap_or_default(),
+        peers: env::var_os("PEERS").map(PathBuf::from),
         files: files.prefix("everstep-bench.").permissions(readable).tempdir()?,
+        table: Table::default(),
     };
-    println!(
-        "| what | callers | workflows/s | p50 ms | p95 ms | p99 ms | CPU ms each | WAL bytes each |"
-    );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for round in 1..=number("ROUNDS", 1)? {
         if round > 1 {
-            println!("| round {round} | | | | | | | |");
+            println!("\nRound {round}\n");
         }
-        for callers in [1, 64, 512] {
+        for callers in [1, COMPARED, 512] {
             bench.steps(callers).await?;
         }
         bench.calls(500).await?;
-        bench.backlog().await?;
+        bench.backlog(engine::PUTTERS).await?;
+        bench.floor(4).await?;
+        bench.parked().await?;
+        bench.killed().await?;
+        bench.table.compare();
     }
     Ok(())
 }
@@ -66,64 +85,131 @@ impl Bench {
         format!("{name} {callers}").contains(&self.only)
     }
 
+    /// Who is to do a piece of work.
+    fn engines(&self, what: &str, callers: u64) -> Vec<Who> {
+        let peers = Who::PEERS.into_iter().filter(|_| self.peers.is_some());
+        let all = [Who::Everstep].into_iter().chain(peers);
+        all.filter(|who| self.wants(&format!("{}: {what}", who.name()), callers)).collect()
+    }
+
+    /// An empty database and an empty directory.
+    async fn place(
+        &mut self,
+        who: Who,
+        work: Work,
+        outside: Option<String>,
+        callers: u64,
+    ) -> Result<Place> {
+        let prefix = format!("{}-{}.", who.name(), work.name());
+        let files = tempfile::Builder::new().prefix(&prefix).tempdir_in(self.files.path())?.keep();
+        let url = self.databases.fresh().await?;
+        let programs = self.peers.clone().unwrap_or_default();
+        Ok(Place { url, files, programs, work, outside, callers })
+    }
+
+    /// What came of a run. One that a peer could not do is left out, and said to be; Everstep has to.
+    fn known<T>(who: Who, what: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(known) => Ok(Some(known)),
+            Err(error) if who == Who::Everstep => Err(error.context(what.to_owned())),
+            Err(error) => {
+                eprintln!("{} left out of '{what}': {error:#}", who.name());
+                Ok(None)
+            }
+        }
+    }
+
     /// Three steps that call nobody.
     async fn steps(&mut self, callers: u64) -> Result<()> {
-        let name = "everstep: three steps";
-        if !self.wants(name, callers) {
-            return Ok(());
+        let what = "three steps";
+        for who in self.engines(what, callers) {
+            if who == Who::Everstep || callers == COMPARED {
+                let place = self.place(who, Work::Steps, None, callers).await?;
+                self.load(who, what, place).await?;
+            }
         }
-        let url = self.databases.fresh().await?;
-        let everstep = Everstep::start(&url, &self.room(name)?).await?;
-        self.measure(name, callers, &url, everstep).await
+        Ok(())
     }
 
     /// A call to somebody slow between two steps.
     async fn calls(&mut self, callers: u64) -> Result<()> {
-        let name = "everstep: a call of 50 ms";
+        let what = "a call of 50 ms";
+        for who in self.engines(what, callers) {
+            let slow = Slow::start(LATE).await?;
+            let place = self.place(who, Work::Call, Some(slow.url()), callers).await?;
+            self.load(who, what, place).await?;
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, who: Who, what: &str, place: Place) -> Result<()> {
+        let callers = place.callers;
+        let load = works::load(who, place, self.long).await.and_then(free_of_errors(who));
+        if let Some(load) = Self::known(who, what, load)? {
+            self.table.load(who, what, callers, &load);
+        }
+        Ok(())
+    }
+
+    async fn backlog(&mut self, callers: u64) -> Result<()> {
+        let what = "a backlog of 5,000";
+        for who in self.engines(what, callers) {
+            let place = self.place(who, Work::Steps, None, AT_ONCE).await?;
+            if let Some(load) = Self::known(who, what, works::backlog(who, place).await)? {
+                self.table.load(who, what, callers, &load);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same rows without an engine.
+    async fn floor(&mut self, callers: u64) -> Result<()> {
+        let name = "raw: 8 events each, 100 workflows a commit";
         if !self.wants(name, callers) {
             return Ok(());
         }
         let url = self.databases.fresh().await?;
-        let slow = Slow::start(LATE).await?;
-        let everstep = Everstep::calling(&url, &self.room(name)?, &slow).await?;
-        self.measure(name, callers, &url, everstep).await
-    }
-
-    async fn measure(&self, name: &str, callers: u64, url: &str, of: Everstep) -> Result<()> {
-        of.run(callers, Enough::Time(self.long / 4)).await?;
-        let before = Reading::take(url, &[of.pid()]).await?;
-        let ran = of.run(callers, Enough::Time(self.long)).await?;
-        print(name, callers, &ran, before.since(url, float(ran.workflows)).await?);
-        of.stop().await
-    }
-
-    async fn backlog(&mut self) -> Result<()> {
-        let name = "everstep: a backlog of 5,000";
-        if !self.wants(name, 32) {
-            return Ok(());
-        }
+        raw::write(&url, callers, self.long / 8).await?;
         let url = self.databases.fresh().await?;
-        let everstep = Everstep::start(&url, &self.room(name)?).await?;
-        everstep.drain(BACKLOG / 5).await?;
-        let before = Reading::take(&url, &[everstep.pid()]).await?;
-        let ran = everstep.drain(BACKLOG).await?;
-        print(name, 32, &ran, before.since(&url, float(BACKLOG)).await?);
-        everstep.stop().await
+        let before = Reading::take(&url, &[std::process::id()]).await?;
+        let ran = raw::write(&url, callers, self.long / 2).await?;
+        let load = Load { ran, spent: before.spent(&url).await?, memory: 0.0 };
+        self.table.floor(name, callers, &load);
+        Ok(())
     }
 
-    /// An empty directory.
-    fn room(&self, name: &str) -> Result<std::path::PathBuf> {
-        let prefix: String = name.chars().filter(char::is_ascii_alphabetic).collect();
-        let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(self.files.path())?;
-        Ok(directory.keep())
+    async fn parked(&mut self) -> Result<()> {
+        let (what, callers) = ("10,000 waiting for an hour", engine::PUTTERS);
+        for who in self.engines(what, callers) {
+            let place = self.place(who, Work::Timer, None, AT_ONCE).await?;
+            if let Some(parked) = Self::known(who, what, works::parked(who, place).await)? {
+                self.table.parked(who, what, &parked);
+            }
+        }
+        Ok(())
+    }
+
+    async fn killed(&mut self) -> Result<()> {
+        let (what, callers) = ("killed with 1,000 in a call", engine::PUTTERS);
+        for who in self.engines(what, callers) {
+            let witness = Witness::start(LATE).await?;
+            let place = self.place(who, Work::Witnessed, Some(witness.url()), CUT_OFF).await?;
+            let killed = works::killed(who, place, &witness).await;
+            if let Some(killed) = Self::known(who, what, killed)? {
+                self.table.killed(who, what, &killed);
+            }
+        }
+        Ok(())
     }
 }
 
-fn print(name: &str, callers: u64, ran: &Ran, (processor, wal): (f64, f64)) {
-    let cell = |percent| ran.within(percent).map_or(String::new(), |time| format!("{time:.1}"));
-    let (rate, processor) = (ran.per_second(), processor / 1000.0);
-    let (p50, p95, p99) = (cell(50), cell(95), cell(99));
-    println!(
-        "| {name} | {callers} | {rate:.0} | {p50} | {p95} | {p99} | {processor:.2} | {wal:.0} |"
-    );
+/// Everstep has to be without errors; of a peer they are counted, unless nothing else came.
+fn free_of_errors(who: Who) -> impl FnOnce(Load) -> Result<Load> {
+    move |load| {
+        let ran = &load.ran;
+        if ran.errors > 0 && (who == Who::Everstep || ran.workflows == 0) {
+            bail!("{} errors, the first: {}", ran.errors, ran.error.as_deref().unwrap_or_default());
+        }
+        Ok(load)
+    }
 }
