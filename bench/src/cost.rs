@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 /// The clock ticks in which the kernel counts processor time (`USER_HZ`, 100 on Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 /// How often the memory is looked at.
-const EVERY: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_millis(500);
 const KIB_PER_MIB: f64 = 1024.0;
 
 /// A reading of all counters.

@@ -21,11 +21,15 @@ async function steps(context, start) {
 const timer = (context) => context.sleep(HOUR_MS);
 const run = options.work === 'timer' ? timer : steps;
 
+// By default a handler that waits stays in memory for a minute, and a thousand do at most: the others
+// of ten thousand would not even have begun to wait.
+const how = options.work === 'timer' ? { inactivityTimeout: 1000 } : {};
+
 const handler = restate.createEndpointHandler({
   // `plain` is called and waited for; `keyed` is started under a key, and its result kept.
   services: [
-    restate.service({ name: 'plain', handlers: { run } }),
-    restate.workflow({ name: 'keyed', handlers: { run } }),
+    restate.service({ name: 'plain', handlers: { run }, options: how }),
+    restate.workflow({ name: 'keyed', handlers: { run }, options: how }),
   ],
   // It would print two lines an invocation.
   logger: ({ level }, ...message) => {

@@ -102,7 +102,7 @@ impl Bench {
     ) -> Result<Place> {
         let prefix = format!("{}-{}.", who.name(), work.name());
         let files = tempfile::Builder::new().prefix(&prefix).tempdir_in(self.files.path())?.keep();
-        let url = self.databases.fresh().await?;
+        let url = self.databases.instead().await?;
         let programs = self.peers.clone().unwrap_or_default();
         Ok(Place { url, files, programs, work, outside, callers })
     }
@@ -168,9 +168,9 @@ impl Bench {
         if !self.wants(name, callers) {
             return Ok(());
         }
-        let url = self.databases.fresh().await?;
+        let url = self.databases.instead().await?;
         raw::write(&url, callers, self.long / 8).await?;
-        let url = self.databases.fresh().await?;
+        let url = self.databases.instead().await?;
         let before = Reading::take(&url, &[std::process::id()]).await?;
         let ran = raw::write(&url, callers, self.long / 2).await?;
         let load = Load { ran, spent: before.spent(&url).await?, memory: 0.0 };

@@ -20,8 +20,11 @@ pub(crate) const CUT_OFF: u64 = 1_000;
 const PATIENCE: Duration = Duration::from_mins(5);
 /// After how long without another one all have come that will come.
 const GATHERING: Duration = Duration::from_secs(5);
-/// How long memory and disk are given to settle.
-const SETTLING: Duration = Duration::from_secs(8);
+/// How long an engine is given until it has nothing more to do.
+const SETTLING: Duration = Duration::from_mins(2);
+/// For how long it is watched whether it has, and how much of a core says that it has not.
+const WATCH: Duration = Duration::from_secs(4);
+const BUSY: f64 = 0.25;
 
 /// What a load took.
 #[derive(Debug, Clone)]
@@ -104,16 +107,29 @@ pub(crate) async fn parked(who: Who, place: Place) -> Result<Parked> {
     let url = place.url.clone();
     let mut engine = who.start(place).await?;
     let pids = engine.pids();
-    tokio::time::sleep(SETTLING / 4).await;
+    settle(&url, &pids).await?;
     let (disk, room) = (size(&url).await?, memory(&url, &pids).await?);
     let before = Reading::take(&url, &pids).await?;
     let put = engine.put(0, PARKED).await?.without_errors()?;
-    tokio::time::sleep(SETTLING).await;
+    settle(&url, &pids).await?;
     let spent = before.spent(&url).await?;
     let room = memory(&url, &pids).await? - room;
     let disk = if who.keeps_to_postgres() { size(&url).await? - disk } else { spent.written };
     engine.stop().await?;
     Ok(Parked { per_second: put.per_second(), memory: room * 1024.0 * 1024.0, disk, spent })
+}
+
+/// Waits until an engine does nothing but look whether there is something to do.
+async fn settle(url: &str, pids: &[u32]) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < SETTLING {
+        let before = Reading::take(url, pids).await?;
+        tokio::time::sleep(WATCH).await;
+        if before.spent(url).await?.processor < BUSY * WATCH.as_secs_f64() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that a database has on disk.
