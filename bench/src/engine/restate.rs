@@ -1,13 +1,13 @@
 //! Restate: a server that keeps the journals, and a Node process with the handlers that it asks. The
 //! load comes over HTTP from here, as for Everstep.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use testkit::api::{Answer, Client, Method};
-use testkit::processes::free_port;
 
 use crate::engine::{Engine, PUTTERS, Place, Results, Work};
 use crate::load::{Enough, Ran, drive};
@@ -43,12 +43,7 @@ struct Ports {
 impl Restate {
     /// Starts both.
     pub(crate) async fn start(place: Place) -> Result<Self> {
-        let ports = Ports {
-            ingress: free_port()?,
-            admin: free_port()?,
-            node: free_port()?,
-            handlers: free_port()?,
-        };
+        let ports = Ports::free();
         let (server, handlers) = start(&place, ports).await?;
         let restate = Self { place, ports, server, handlers };
         let body = json!({"uri": format!("http://127.0.0.1:{}", ports.handlers)});
@@ -62,6 +57,22 @@ impl Restate {
 
     fn ingress(&self) -> Client {
         client(self.ports.ingress)
+    }
+}
+
+impl Ports {
+    /// Ports that nobody listens on, from below those that the kernel hands out: they have to be free
+    /// again after a kill, and no connection out may have taken one meanwhile.
+    fn free() -> Self {
+        loop {
+            let first: u16 = rand::random_range(15_000..30_000);
+            let bound = |port| TcpListener::bind(("127.0.0.1", port));
+            let listeners: Vec<_> = (first..first + 4).map_while(|port| bound(port).ok()).collect();
+            if listeners.len() == 4 {
+                let [ingress, admin, node, handlers] = [0, 1, 2, 3].map(|nth| first + nth);
+                return Self { ingress, admin, node, handlers };
+            }
+        }
     }
 }
 
