@@ -30,6 +30,8 @@ const handler = restate.createEndpointHandler({
   services: [
     restate.service({ name: 'plain', handlers: { run }, options: how }),
     restate.workflow({ name: 'keyed', handlers: { run }, options: how }),
+    // To find out whether the server is ready for more.
+    restate.service({ name: 'echo', handlers: { run: async (_, n) => n } }),
   ],
   // It would print two lines an invocation.
   logger: ({ level }, ...message) => {

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const EVERY: Duration = Duration::from_millis(100);
 /// How many callers look at results.
 const READERS: u64 = 8;
+/// How many calls warm a new server up, which has 24 partitions.
+const WARMING: u64 = 500;
 const COUNT: &str = "SELECT count(*) AS n FROM sys_invocation \
                      WHERE target_service_name = 'keyed' AND status = 'completed'";
 
@@ -48,7 +50,19 @@ impl Restate {
         let restate = Self { place, ports, server, handlers };
         let body = json!({"uri": format!("http://127.0.0.1:{}", ports.handlers)});
         post(&restate.admin(), "/deployments", &body).await?.expect(201)?;
+        restate.warm_up().await?;
         Ok(restate)
+    }
+
+    /// Calls a few at a time until each partition should have had some. A new server that gets hundreds
+    /// of calls at once is stalled by them for a minute or two.
+    async fn warm_up(&self) -> Result<()> {
+        let ingress = self.ingress();
+        let called = drive(READERS, Enough::Calls(WARMING), move |n| {
+            let ingress = ingress.clone();
+            async move { post(&ingress, "/echo/run", &json!(n)).await?.expect(200).map(drop) }
+        });
+        called.await?.without_errors().map(drop)
     }
 
     fn admin(&self) -> Client {
