@@ -1,5 +1,7 @@
 //! Every unhappy answer, as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -101,6 +103,14 @@ impl Problem {
     pub(crate) fn unavailable(code: &'static str, detail: &str, seconds: u32) -> Self {
         let retry_after = Some(seconds);
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+    }
+
+    /// This tenant asks for more than can be taken in at the moment.
+    pub(crate) fn overloaded(retry_after: Duration) -> Self {
+        let detail = "more is started than can be stored at the moment, most of it by you";
+        let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+        let new = Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", detail);
+        Self { retry_after: Some(seconds), ..new }
     }
 
     /// Ours to mend: the cause goes to the log, never to the client.
@@ -248,7 +258,6 @@ impl IntoResponse for Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use http_body_util::BodyExt;
 

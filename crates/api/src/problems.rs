@@ -36,6 +36,7 @@ const PAGES: &[(&str, &str)] = &[
     ("notification_invalid", include_str!("../../../docs/problems/notification_invalid.md")),
     ("notification_not_found", include_str!("../../../docs/problems/notification_not_found.md")),
     ("notification_pending", include_str!("../../../docs/problems/notification_pending.md")),
+    ("overloaded", include_str!("../../../docs/problems/overloaded.md")),
     ("parameter_invalid", include_str!("../../../docs/problems/parameter_invalid.md")),
     ("payload_too_large", include_str!("../../../docs/problems/payload_too_large.md")),
     ("precondition_failed", include_str!("../../../docs/problems/precondition_failed.md")),

@@ -123,8 +123,8 @@ pub struct Held<A: Aggregate> {
     pub added: Vec<A::Event>,
     /// The version of the last snapshot that was kept or found.
     kept: Version,
-    /// Whether it is certain, without a look, that it has no events.
-    is_unborn: bool,
+    /// Whether nothing is read before the next command is decided.
+    is_trusted: bool,
 }
 
 impl<A: Aggregate> Held<A> {
@@ -139,7 +139,7 @@ impl<A: Aggregate> Held<A> {
             position: 0,
             added: vec![],
             kept: 0,
-            is_unborn: false,
+            is_trusted: false,
         }
     }
 
@@ -147,7 +147,13 @@ impl<A: Aggregate> Held<A> {
     /// read before something does.
     #[must_use]
     pub fn unborn(tenant: Id<Tenant>, id: Id<A>) -> Self {
-        Self { is_unborn: true, ..Self::new(tenant, id) }
+        Self { is_trusted: true, ..Self::new(tenant, id) }
+    }
+
+    /// Takes it for current: the next command is decided on it as it is. If it has moved on, the
+    /// append finds out; only then, or if nothing would come of the command, its events are read.
+    pub fn trust(&mut self) {
+        self.is_trusted = true;
     }
 
     /// An aggregate that was read up to a version.
@@ -243,11 +249,13 @@ impl<A: Aggregate> Held<A> {
         }
         let mut attempt = 1;
         loop {
-            // If it was born nevertheless the append is refused, and the next attempt looks.
-            if !std::mem::take(&mut self.is_unborn) {
+            // If it has moved on nevertheless the append is refused, and the next attempt looks.
+            let trusted = std::mem::take(&mut self.is_trusted);
+            if !trusted {
                 self.catch_up(store).await?;
             }
             match self.once(store, command, request).await {
+                Ok(false) | Err(ExecuteError::Refused(_)) if trusted => {}
                 Err(ExecuteError::Store(Error::Conflict { .. })) if attempt < ATTEMPTS => {
                     attempt += 1;
                 }

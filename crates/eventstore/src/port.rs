@@ -415,6 +415,12 @@ pub trait EventStore: Send + Sync {
         id: Uuid,
     ) -> Result<Option<Id<Tenant>>, Error>;
 
+    /// Whether a tenant may begin something new: [`Error::Busy`] if appends wait for long, and those of
+    /// this tenant are the reason. What was begun is appended in any case.
+    fn admit(&self, _: Id<Tenant>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Tells the newest position known to this process, as it grows: by appends of this process
     /// at once, by those of others as soon as they are heard of.
     fn watch(&self) -> watch::Receiver<Position>;

@@ -1,6 +1,7 @@
 //! What is to be done when, in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use domain::{Id, Tenant, Timestamp};
 use uuid::Uuid;
@@ -26,23 +27,33 @@ pub(crate) struct Item {
 /// Work by the time it is due. Each piece stands in it once.
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
-    by_time: BTreeSet<(Timestamp, Key)>,
+    tenants: BTreeMap<Id<Tenant>, BTreeSet<(Timestamp, Key)>>,
     by_key: HashMap<Key, (Timestamp, i16)>,
+    /// Whose work was taken last: the next to come is another's, so that nobody waits behind all
+    /// that somebody else has to do.
+    last: Option<Id<Tenant>>,
 }
 
 impl Agenda {
     /// Puts a piece of work down for its time, instead of any time it stood there for.
     pub(crate) fn put(&mut self, item: Item) {
         self.remove(&item.key);
-        self.by_time.insert((item.due_at, item.key.clone()));
+        let of_tenant = self.tenants.entry(item.key.tenant).or_default();
+        of_tenant.insert((item.due_at, item.key.clone()));
         self.by_key.insert(item.key, (item.due_at, item.partition));
     }
 
     /// Strikes a piece of work out.
-    pub(crate) fn remove(&mut self, key: &Key) {
-        if let Some((due_at, _)) = self.by_key.remove(key) {
-            self.by_time.remove(&(due_at, key.clone()));
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Item> {
+        let (due_at, partition) = self.by_key.remove(key)?;
+        let entry = (due_at, key.clone());
+        if let Some(of_tenant) = self.tenants.get_mut(&key.tenant) {
+            of_tenant.remove(&entry);
+            if of_tenant.is_empty() {
+                self.tenants.remove(&key.tenant);
+            }
         }
+        Some(Item { key: entry.1, partition, due_at })
     }
 
     /// Whether a piece of work stands in it.
@@ -61,20 +72,30 @@ impl Agenda {
         }
     }
 
-    /// Takes the first piece of work that is due.
-    pub(crate) fn next(&mut self, now: Timestamp) -> Option<Item> {
-        let (due_at, _) = self.by_time.first()?;
-        if *due_at > now {
-            return None;
-        }
-        let (due_at, key) = self.by_time.pop_first()?;
-        let (_, partition) = self.by_key.remove(&key)?;
-        Some(Item { key, partition, due_at })
+    /// Takes a piece of work that is due: the first of the tenant whose turn it is, of those that may
+    /// have more done.
+    pub(crate) fn next(
+        &mut self,
+        now: Timestamp,
+        may: impl Fn(Id<Tenant>) -> bool,
+    ) -> Option<Item> {
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.tenants.range((after, Bound::Unbounded));
+        let around = behind.chain(self.tenants.iter());
+        let mut due = around.filter_map(|(tenant, work)| {
+            let (due_at, key) = work.first()?;
+            (*due_at <= now && may(*tenant)).then(|| key.clone())
+        });
+        let key = due.next()?;
+        drop(due);
+        self.last = Some(key.tenant);
+        self.remove(&key)
     }
 
-    /// When the next piece of work is due.
-    pub(crate) fn due_at(&self) -> Option<Timestamp> {
-        self.by_time.first().map(|(due_at, _)| *due_at)
+    /// When the next piece of work is due of a tenant that may have more done.
+    pub(crate) fn due_at(&self, may: impl Fn(Id<Tenant>) -> bool) -> Option<Timestamp> {
+        let tenants = self.tenants.iter().filter(|(tenant, _)| may(**tenant));
+        tenants.filter_map(|(_, work)| work.first()).map(|(due_at, _)| *due_at).min()
     }
 }
 
@@ -86,8 +107,12 @@ mod tests {
     use super::*;
 
     fn item(number: i32, after: i64) -> Item {
+        item_of(0, number, after)
+    }
+
+    fn item_of(tenant: u128, number: i32, after: i64) -> Item {
         let key = Key {
-            tenant: Id::from_uuid(Uuid::nil()),
+            tenant: Id::from_uuid(Uuid::from_u128(tenant)),
             category: "execution".to_owned(),
             stream: Uuid::nil(),
             item: number,
@@ -102,9 +127,9 @@ mod tests {
             agenda.put(one);
         }
         let taken: Vec<i32> =
-            std::iter::from_fn(|| agenda.next(NOON)).map(|item| item.key.item).collect();
+            std::iter::from_fn(|| agenda.next(NOON, |_| true)).map(|item| item.key.item).collect();
         assert_eq!(taken, [2, 3]);
-        assert_eq!(agenda.due_at(), Some(NOON + TimeDelta::seconds(5)));
+        assert_eq!(agenda.due_at(|_| true), Some(NOON + TimeDelta::seconds(5)));
     }
 
     #[test]
@@ -112,8 +137,33 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.put(item(1, -5));
         agenda.put(item(1, 5));
-        assert_eq!(agenda.next(NOON), None);
+        assert_eq!(agenda.next(NOON, |_| true), None);
         agenda.remove(&item(1, 0).key);
-        assert_eq!(agenda.due_at(), None);
+        assert_eq!(agenda.due_at(|_| true), None);
+    }
+
+    #[test]
+    fn tenants_take_turns_however_much_one_of_them_has_to_do() {
+        let mut agenda = Agenda::default();
+        for number in 0..100 {
+            agenda.put(item_of(1, number, -100));
+        }
+        agenda.put(item_of(2, 1, -1));
+        agenda.put(item_of(3, 1, 5));
+        let mut next =
+            || agenda.next(NOON, |_| true).map(|item| item.key.tenant.as_uuid().as_u128());
+        assert_eq!([next(), next(), next(), next()], [Some(1), Some(2), Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn who_may_not_have_more_done_is_passed_by() {
+        let mut agenda = Agenda::default();
+        agenda.put(item_of(1, 1, -100));
+        agenda.put(item_of(2, 1, -1));
+        let full = Id::from_uuid(Uuid::from_u128(1));
+        let taken = agenda.next(NOON, |tenant| tenant != full).expect("is due");
+        assert_ne!(taken.key.tenant, full);
+        assert_eq!(agenda.next(NOON, |tenant| tenant != full), None);
+        assert_eq!(agenda.next(NOON, |_| true).map(|item| item.key.tenant), Some(full));
     }
 }

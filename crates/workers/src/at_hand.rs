@@ -11,7 +11,7 @@ use eventstore::Held;
 use uuid::Uuid;
 
 /// How many are kept before those that nobody works on are forgotten.
-const KEPT: usize = 512;
+const KEPT: usize = 4_096;
 
 type Shared = Arc<tokio::sync::Mutex<Held<Execution>>>;
 

@@ -72,6 +72,8 @@ async fn wake(
     };
     let meta = meta(deps, tenant, execution.as_uuid(), &format!("wait/{wait}"));
     let mut now = hand.lock().await;
+    // It was read before the call was made.
+    now.trust();
     let known: Vec<u32> = now.state.waits().map(|wait| wait.id).collect();
     if !taken(now.execute(&*deps.log, &command, &Request::new(meta).under(lease.fence)).await)? {
         return Ok(Carried::Done(vec![]));

@@ -1,12 +1,13 @@
 //! The loop that finds work and has it done. It is level-triggered: recovery is not a step at
 //! start-up but the same loop, which every few seconds looks at everything that is open.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Id, Timestamp};
+use domain::{Id, Tenant, Timestamp};
 use eventstore::Position;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
@@ -42,7 +43,10 @@ const PARKED_PAUSE: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How much is done at once.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 2_048;
+
+/// How much of that for one tenant: there always is room for another.
+const OF_ONE_TENANT: usize = 1_536;
 
 /// When work that was handed to somebody else, or that failed, is looked at again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);
@@ -64,6 +68,8 @@ pub(crate) struct Desk {
     opened: watch::Receiver<Position>,
     agenda: Agenda,
     under_way: HashSet<Key>,
+    /// How much is under way for each tenant.
+    tenants: HashMap<Id<Tenant>, usize>,
     /// How often in a row a piece of work has failed.
     failures: HashMap<Key, u32>,
     /// Everything up to here in the table of open work has been seen.
@@ -85,6 +91,7 @@ impl Desk {
             opened,
             agenda: Agenda::default(),
             under_way: HashSet::new(),
+            tenants: HashMap::new(),
             failures: HashMap::new(),
             seen: 0,
             in_vain: 0,
@@ -152,9 +159,8 @@ impl Desk {
 
     /// When the next piece of work is due, or somebody may be free for it.
     fn wake_at(&self) -> Instant {
-        let until = self
-            .agenda
-            .due_at()
+        let due_at = self.agenda.due_at(|tenant| may(&self.tenants, tenant));
+        let until = due_at
             .map_or(IDLE, |due_at| (due_at - self.deps.clock.now()).to_std().unwrap_or_default());
         let full = self.under_way.len() >= AT_ONCE;
         Instant::now() + if full { IDLE } else { until.min(IDLE) }
@@ -163,11 +169,13 @@ impl Desk {
     fn begin_what_is_due(&mut self) {
         let now = self.deps.clock.now();
         while self.under_way.len() < AT_ONCE {
-            let Some(item) = self.agenda.next(now) else { return };
+            let may = |tenant| may(&self.tenants, tenant);
+            let Some(item) = self.agenda.next(now, may) else { return };
             let Some(lease) = Lease::of(WORK, item.partition, &self.owned) else { continue };
             if !self.under_way.insert(item.key.clone()) {
                 continue;
             }
+            *self.tenants.entry(item.key.tenant).or_default() += 1;
             let deps = self.deps.clone();
             let back = self.back.0.clone();
             tokio::spawn(async move {
@@ -185,6 +193,12 @@ impl Desk {
 
     fn take_back(&mut self, Back { item, result }: Back) {
         self.under_way.remove(&item.key);
+        if let Entry::Occupied(mut count) = self.tenants.entry(item.key.tenant) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         let now = self.deps.clock.now();
         match result {
             Ok(carried) => {
@@ -253,6 +267,11 @@ impl Desk {
     fn partitions(&self) -> Vec<i16> {
         self.owned.borrow().slices.keys().copied().collect()
     }
+}
+
+/// Whether one more piece of work of a tenant may be begun.
+fn may(under_way: &HashMap<Id<Tenant>, usize>, tenant: Id<Tenant>) -> bool {
+    under_way.get(&tenant).is_none_or(|count| *count < OF_ONE_TENANT)
 }
 
 /// The pause after so many failures in a row: 100 ms, doubling.

@@ -81,6 +81,7 @@ pub(super) async fn execute(
     let wait = wait.as_deref().map(parse_wait).transpose()?;
     let Json(Execute { input, version, subject }) = &command.body;
     let tenant = command.caller.tenant;
+    admit(&app, tenant)?;
     let published = app.plans.published(&*app.log, tenant, workflow, version.as_deref()).await;
     let (revision, plan) = published?;
     let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
@@ -119,6 +120,14 @@ pub(super) async fn execute(
     let Some(position) = position else { return Ok(done.into_response()) };
     let seen = at(&app, (tenant, workflow, execution), position).await?;
     Ok(over(position, seen))
+}
+
+/// Refuses whoever starts more than can be stored.
+fn admit(app: &App, tenant: Id<Tenant>) -> Result<(), Problem> {
+    app.log.admit(tenant).map_err(|error| match error {
+        eventstore::Error::Busy { retry_after } => Problem::overloaded(retry_after),
+        other => other.into(),
+    })
 }
 
 /// The answer to whoever waited for the end.

@@ -189,6 +189,10 @@ impl<S: EventStore> EventStore for Sealed<S> {
         self.log.tenant_of(category, id).await
     }
 
+    fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
+        self.log.admit(tenant)
+    }
+
     fn watch(&self) -> watch::Receiver<Position> {
         self.log.watch()
     }

@@ -4,6 +4,7 @@ mod archive;
 mod batch;
 mod bell;
 mod one;
+mod queue;
 mod row;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -382,6 +383,10 @@ impl EventStore for PgEventStore {
         };
         let tenant = retrying(|| query().fetch_optional(&self.pool)).await?;
         Ok(tenant.map(Id::from_uuid))
+    }
+
+    fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
+        self.writer.admit(tenant)
     }
 
     fn watch(&self) -> watch::Receiver<Position> {

@@ -1,0 +1,368 @@
+//! Appends that wait to be stored, and which of them go out together.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use domain::{Id, Tenant};
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use super::batch::{Outcome, answer_id};
+use crate::{Append, Error, StreamId};
+
+/// The fewest events that go out while others are under way.
+const AHEAD_EVENTS: usize = 100;
+/// The most events of a group. Beyond this, larger groups are hardly cheaper per event.
+const GROUP_EVENTS: usize = 2_000;
+/// The most bytes of a group, but for one append that has more by itself.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// The most bytes that wait; whoever comes then is told to come back.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// What an event takes beside its body, roughly.
+const OVERHEAD: usize = 512;
+/// When to come back.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// If somebody has been waiting for so long, whoever has most that waits is to start nothing new.
+const STRAIN: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    events: usize,
+    /// How many events the groups have that are being stored.
+    under_way: usize,
+    /// Since when the first of each of these groups has been waiting.
+    since: Vec<Instant>,
+    /// How many appends of each tenant are waiting, or being stored.
+    tenants: HashMap<Id<Tenant>, usize>,
+}
+
+/// An append, and where its outcome is waited for.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) append: Arc<Append>,
+    events: usize,
+    bytes: usize,
+    since: Instant,
+    pub(super) done: oneshot::Sender<Result<Outcome, Error>>,
+}
+
+impl Job {
+    /// An append, and where its outcome will be told.
+    pub(super) fn of(append: Arc<Append>) -> (Self, oneshot::Receiver<Result<Outcome, Error>>) {
+        let (done, outcome) = oneshot::channel();
+        let events = append.streams.iter().map(|part| part.events.len()).sum();
+        let bytes = size(&append);
+        (Self { append, events, bytes, since: Instant::now(), done }, outcome)
+    }
+}
+
+fn size(append: &Append) -> usize {
+    let events = append.streams.iter().flat_map(|part| &part.events);
+    let reply = append.reply.as_ref().map_or(0, |(_, reply)| reply.body.len());
+    OVERHEAD + reply + events.map(|draft| OVERHEAD + draft.body.len()).sum::<usize>()
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, job: Job) -> Result<(), Error> {
+        let mut waiting = self.lock();
+        if !waiting.jobs.is_empty() && waiting.bytes + job.bytes > WAITING_BYTES {
+            return Err(Error::Busy { retry_after: RETRY_AFTER });
+        }
+        waiting.bytes += job.bytes;
+        waiting.events += job.events;
+        *waiting.tenants.entry(job.append.meta.tenant).or_default() += 1;
+        waiting.jobs.push_back(job);
+        let ready = waiting.is_ready();
+        drop(waiting);
+        if ready {
+            self.news.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Refuses a tenant that is more than its share of what keeps others waiting.
+    pub(super) fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
+        let is_strained = self.lock().is_strained_by(tenant, Instant::now());
+        if is_strained { Err(Error::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
+    }
+
+    /// The next group, as soon as one should go.
+    pub(super) async fn next(self: &Arc<Self>) -> Group {
+        loop {
+            let jobs = self.lock().take();
+            if !jobs.is_empty() {
+                // What is left may be for another lane.
+                self.news.notify_one();
+                return Group { _under_way: UnderWay::of(&jobs, self.clone()), jobs };
+            }
+            self.news.notified().await;
+        }
+    }
+}
+
+/// Appends that go out together.
+pub(super) struct Group {
+    pub(super) jobs: Vec<Job>,
+    _under_way: UnderWay,
+}
+
+/// Lets the next group go when it is dropped, also by a lane that panics.
+struct UnderWay {
+    queue: Arc<Queue>,
+    events: usize,
+    since: Instant,
+    tenants: Vec<Id<Tenant>>,
+}
+
+impl UnderWay {
+    fn of(jobs: &[Job], queue: Arc<Queue>) -> Self {
+        let since = jobs.iter().map(|job| job.since).min().unwrap_or_else(Instant::now);
+        queue.lock().since.push(since);
+        let events = jobs.iter().map(|job| job.events).sum();
+        let tenants = jobs.iter().map(|job| job.append.meta.tenant).collect();
+        Self { queue, events, since, tenants }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        waiting.under_way -= self.events;
+        if let Some(nth) = waiting.since.iter().position(|since| *since == self.since) {
+            waiting.since.swap_remove(nth);
+        }
+        for tenant in &self.tenants {
+            waiting.leave(*tenant);
+        }
+        drop(waiting);
+        self.queue.news.notify_one();
+    }
+}
+
+impl Waiting {
+    /// Whether a group should go: nothing is under way, or enough waits to go ahead.
+    fn is_ready(&self) -> bool {
+        let ahead = self.events >= AHEAD_EVENTS && 2 * self.events >= self.under_way;
+        !self.jobs.is_empty() && (self.under_way == 0 || ahead)
+    }
+
+    /// As many of the first as fit into a group. A stream or key that is in it already waits for
+    /// the next one, so that a verdict never depends on a neighbour.
+    fn take(&mut self) -> Vec<Job> {
+        let (mut group, mut events, mut bytes) = (vec![], 0, 0);
+        if !self.is_ready() {
+            return group;
+        }
+        let (mut streams, mut keys) = (HashSet::new(), HashSet::new());
+        let mut later = VecDeque::new();
+        while let Some(job) = self.jobs.pop_front() {
+            if job.done.is_closed() {
+                self.forget(&job);
+                self.leave(job.append.meta.tenant);
+                continue;
+            }
+            let full = events + job.events > GROUP_EVENTS || bytes + job.bytes > GROUP_BYTES;
+            if full && !group.is_empty() {
+                later.push_back(job);
+                break;
+            }
+            if !apart(&job.append, &mut streams, &mut keys) {
+                later.push_back(job);
+                continue;
+            }
+            self.forget(&job);
+            (events, bytes) = (events + job.events, bytes + job.bytes);
+            group.push(job);
+        }
+        later.append(&mut self.jobs);
+        self.jobs = later;
+        self.under_way += events;
+        group
+    }
+
+    /// Whether somebody has been waiting for long, and this tenant has no less that waits than others
+    /// have on average.
+    fn is_strained_by(&self, tenant: Id<Tenant>, now: Instant) -> bool {
+        let first = self.jobs.front().map(|job| job.since);
+        let first = self.since.iter().copied().chain(first).min();
+        let is_strained = first.is_some_and(|first| now.duration_since(first) > STRAIN);
+        let (all, own) = (self.tenants.values().sum::<usize>(), self.tenants.get(&tenant));
+        is_strained && own.is_some_and(|own| own * self.tenants.len() >= all)
+    }
+
+    /// One append of a tenant waits no more.
+    fn leave(&mut self, tenant: Id<Tenant>) {
+        if let Some(count) = self.tenants.get_mut(&tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.tenants.remove(&tenant);
+            }
+        }
+    }
+
+    fn forget(&mut self, job: &Job) {
+        self.bytes -= job.bytes;
+        self.events -= job.events;
+    }
+}
+
+/// Whether an append shares no stream and no key with those before it; then takes note of its own.
+fn apart(append: &Append, streams: &mut HashSet<StreamId>, keys: &mut HashSet<Uuid>) -> bool {
+    let tenant = append.meta.tenant.as_uuid();
+    let key = append.reply.as_ref().map(|(key, _)| answer_id(tenant, key.principal, &key.key));
+    let shared = append.streams.iter().any(|part| streams.contains(&part.stream));
+    if shared || key.is_some_and(|key| keys.contains(&key)) {
+        return false;
+    }
+    streams.extend(append.streams.iter().map(|part| part.stream));
+    keys.extend(key);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{append, one, part, stream};
+    use super::*;
+    use crate::{CommandKey, Expected, Reply};
+
+    type Answer = oneshot::Receiver<Result<Outcome, Error>>;
+
+    fn job(append: Append) -> (Job, Answer) {
+        Job::of(Arc::new(append))
+    }
+
+    /// A queue of appends, and where their outcomes are waited for.
+    fn queue(appends: impl IntoIterator<Item = Append>) -> (Arc<Queue>, Vec<Answer>) {
+        let queue = Arc::<Queue>::default();
+        let push = |append| {
+            let (job, answer) = job(append);
+            queue.push(job).expect("there is room");
+            answer
+        };
+        let answers = appends.into_iter().map(push).collect();
+        (queue, answers)
+    }
+
+    fn taken(queue: &Queue) -> Vec<Uuid> {
+        let group = queue.lock().take();
+        group.iter().map(|job| job.append.streams[0].events[0].id).collect()
+    }
+
+    fn ids(ids: impl IntoIterator<Item = u128>) -> Vec<Uuid> {
+        ids.into_iter().map(Uuid::from_u128).collect()
+    }
+
+    #[test]
+    fn a_stream_is_in_a_group_once_and_its_appends_keep_their_order() {
+        let any = |stream, id| one(stream, Expected::Any, [id]);
+        let (queue, _answers) = queue([any(1, 1), any(1, 2), any(2, 3), any(1, 4), any(2, 5)]);
+        assert_eq!(taken(&queue), ids([1, 3]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([2, 5]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([4]));
+    }
+
+    /// An append of a tenant that has been waiting for a while.
+    fn waits(queue: &Queue, tenant: u128, id: u128) -> Answer {
+        let mut append = one(id, Expected::Any, [id]);
+        append.meta.tenant = Id::from_uuid(Uuid::from_u128(tenant));
+        append.streams[0].stream.tenant = append.meta.tenant;
+        let (mut job, answer) = job(append);
+        job.since -= 2 * STRAIN;
+        queue.push(job).expect("there is room");
+        answer
+    }
+
+    #[test]
+    fn who_has_most_that_waits_for_long_begins_nothing_new_and_others_may() {
+        let queue = Arc::<Queue>::default();
+        let admits = |tenant: u128| queue.admit(Id::from_uuid(Uuid::from_u128(tenant))).is_ok();
+        assert!(admits(1), "nobody waits");
+        let mut answers: Vec<Answer> = (1..=5).map(|id| waits(&queue, 1, id)).collect();
+        answers.push(waits(&queue, 2, 10));
+        assert_eq!((admits(1), admits(2), admits(3)), (false, true, true));
+        let jobs = queue.lock().take();
+        let under_way = UnderWay::of(&jobs, queue.clone());
+        assert!(!admits(1), "what is being stored counts as well");
+        drop(under_way);
+        assert!(admits(1), "it is over");
+        assert!(queue.lock().tenants.is_empty());
+    }
+
+    #[test]
+    fn a_key_is_in_a_group_once() {
+        let keyed = |id| Append {
+            reply: Some((
+                CommandKey { principal: Uuid::nil(), key: "same".to_owned(), fingerprint: [0; 32] },
+                Reply { status: 200, location: None, body: String::new() },
+            )),
+            ..one(id, Expected::Any, [id])
+        };
+        let (queue, _answers) = queue([keyed(1), keyed(2), one(3, Expected::Any, [3])]);
+        assert_eq!(taken(&queue), ids([1, 3]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([2]));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_stored() {
+        let (queue, mut answers) = queue((1..=3).map(|id| one(id, Expected::Any, [id])));
+        drop(answers.remove(1));
+        assert_eq!(taken(&queue), ids([1, 3]));
+        let waiting = queue.lock();
+        assert_eq!((waiting.bytes, waiting.events), (0, 0));
+    }
+
+    #[test]
+    fn a_group_waits_until_it_is_half_as_large_as_the_one_under_way() {
+        let (queue, _answers) = queue([one(1, Expected::Any, 1..=300)]);
+        assert_eq!(taken(&queue).len(), 1);
+        assert_eq!(queue.lock().under_way, 300);
+        let mut more = vec![];
+        for id in 2..=150 {
+            let (next, answer) = job(one(id, Expected::Any, [1_000 + id]));
+            queue.push(next).expect("there is room");
+            more.push(answer);
+            assert!(taken(&queue).is_empty(), "{} are not half of 300", more.len());
+        }
+        let (last, _answer) = job(one(151, Expected::Any, [1_151]));
+        queue.push(last).expect("there is room");
+        assert_eq!(taken(&queue).len(), 150);
+    }
+
+    #[test]
+    fn a_group_has_a_limit_but_one_large_append_goes_alone() {
+        let large = |id: u128| one(id, Expected::Any, 1_000 * id..1_000 * id + 900);
+        let (queue, _answers) = queue((1..=3).map(large));
+        assert_eq!(taken(&queue).len(), 2, "1,800 events");
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue).len(), 1);
+    }
+
+    #[test]
+    fn whoever_comes_when_too_much_waits_is_told_to_come_back() {
+        let mut huge = part(stream(1), Expected::Any, [1]);
+        huge.events[0].body = format!(r#"{{"text":"{}"}}"#, "x".repeat(WAITING_BYTES));
+        let (queue, _answers) = queue([append([huge])]);
+        let (next, _answer) = job(one(2, Expected::Any, [2]));
+        let refused = queue.push(next);
+        assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+        assert_eq!(taken(&queue).len(), 1, "what was there stays there");
+        let (again, _answer) = job(one(2, Expected::Any, [2]));
+        queue.push(again).expect("now there is room");
+    }
+}
