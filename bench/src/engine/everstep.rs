@@ -33,7 +33,7 @@ impl Everstep {
     /// Starts one.
     pub(crate) async fn start(place: &Place) -> Result<Self> {
         let setup = Setup::new(place.files.join("data"))?.database(&place.url);
-        let server = setup.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.1").start().await?;
+        let server = setup.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.0/8").start().await?;
         let client = server.client();
         let document = document(place.work, place.outside.as_deref().unwrap_or_default());
         let workflow = client.post_document("/workflows", &document).await?.expect(201)?.body;

@@ -1,14 +1,17 @@
 //! Commands on executions.
 
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
 use domain::workflow::Workflow;
-use domain::{Id, Tenant};
-use eventstore::{Position, StreamId, load};
+use domain::{Fact, Id, Tenant};
+use eventstore::{Position, StreamId, Version, fact, load};
 use projections::told;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -109,17 +112,12 @@ pub(super) async fn execute(
     }
     // A repeated command is answered with the execution that the first one started.
     let accepted = serde_json::from_str::<Accepted>(&done.reply.body).ok();
-    let is_over = accepted.as_ref().is_some_and(|accepted| accepted.status != RUNNING);
-    let execution = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
-    let position = if is_over {
-        Some(done.position)
-    } else {
-        let over = until(&app, tenant, execution, wait, &Execution::is_over).await?;
-        over.map(|(_, position)| position)
-    };
-    let Some(position) = position else { return Ok(done.into_response()) };
-    let seen = at(&app, (tenant, workflow, execution), position).await?;
-    Ok(over(position, seen))
+    let began = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
+    let seen = if began == execution { done.version } else { 0 };
+    match end(&app, (tenant, workflow, began), (seen, wait)).await? {
+        Some((position, view)) => Ok(over(position, view)),
+        None => Ok(done.into_response()),
+    }
 }
 
 /// Refuses whoever starts more than can be stored.
@@ -135,18 +133,47 @@ fn over(position: Position, seen: ExecutionView) -> Response {
     ([("x-position", position.to_string())], axum::Json(seen)).into_response()
 }
 
-/// An execution from a position on. Its own events tell it at once; of one with a long story that
-/// is left to the read models.
-async fn at(
+/// Waits for the end of an execution, which at a version it has not reached: the whole of it, and the
+/// position from which on readers see it so; nothing if that takes longer, or longer than this process
+/// is there. Its own events tell it at once; a long story is left to the read models.
+async fn end(
     app: &App,
     (tenant, workflow, execution): (Id<Tenant>, Id<Workflow>, Id<Execution>),
-    position: Position,
-) -> Result<ExecutionView, Problem> {
-    let events = app.log.load(StreamId::of(tenant, execution), 0, STORY).await?;
-    let told = if events.len() < STORY { told::execution(&events)? } else { None };
-    match told.filter(|told| told.summary.workflow_id == workflow.as_uuid()) {
-        Some(told) => Ok(told),
-        None => queries::execution_at(app, tenant, workflow, execution, position).await,
+    (mut version, wait): (Version, Duration),
+) -> Result<Option<(Position, ExecutionView)>, Problem> {
+    let (stream, deadline) = (StreamId::of(tenant, execution), Instant::now() + wait);
+    let mut ear = app.moves.listen(stream);
+    let mut leaving = app.leaving.clone();
+    loop {
+        // What happened before anybody listened. Of many who ask at once, one question is made.
+        if app.log.version(stream).await? > version {
+            let events = app.log.load(stream, 0, STORY).await?;
+            let Some(last) = events.last().filter(|_| events.len() < STORY) else {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let over = until(app, tenant, execution, left, &Execution::is_over).await?;
+                let Some((_, position)) = over else { return Ok(None) };
+                let seen =
+                    queries::execution_at(app, tenant, workflow, execution, position).await?;
+                return Ok(Some((position, seen)));
+            };
+            if matches!(fact(last)?, Fact::Execution(event) if event.is_end()) {
+                let told = told::execution(&events)?;
+                let told = told.filter(|told| told.summary.workflow_id == workflow.as_uuid());
+                let seen = match told {
+                    Some(told) => told,
+                    None => {
+                        queries::execution_at(app, tenant, workflow, execution, last.position)
+                            .await?
+                    }
+                };
+                return Ok(Some((last.position, seen)));
+            }
+            version = last.version;
+        }
+        tokio::select! {
+            moved = timeout_at(deadline, ear.moved()) => if moved.is_err() { return Ok(None) },
+            Ok(_) = leaving.wait_for(|leaving| *leaving) => return Ok(None),
+        }
     }
 }
 

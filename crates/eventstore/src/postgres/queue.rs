@@ -23,7 +23,8 @@ const WAITING_BYTES: usize = 64 * 1024 * 1024;
 const OVERHEAD: usize = 512;
 /// When to come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// If somebody has been waiting for so long, whoever has most that waits is to start nothing new.
+/// If appends have been waiting for so long on average of late, and the first of those that wait now
+/// has as well, whoever has most that waits is to start nothing new.
 const STRAIN: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ struct Waiting {
     events: usize,
     /// How many events the groups have that are being stored.
     under_way: usize,
+    /// How long appends have waited until they were stored: a moving average over some ten groups.
+    average: Duration,
     /// Since when the first of each of these groups has been waiting.
     since: Vec<Instant>,
     /// How many appends of each tenant are waiting, or being stored.
@@ -124,6 +127,8 @@ struct UnderWay {
     queue: Arc<Queue>,
     events: usize,
     since: Instant,
+    /// How long its appends had been waiting on average when they were taken, and when that was.
+    waited: (Duration, Instant),
     tenants: Vec<Id<Tenant>>,
 }
 
@@ -133,7 +138,9 @@ impl UnderWay {
         queue.lock().since.push(since);
         let events = jobs.iter().map(|job| job.events).sum();
         let tenants = jobs.iter().map(|job| job.append.meta.tenant).collect();
-        Self { queue, events, since, tenants }
+        let (now, count) = (Instant::now(), u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1));
+        let waited = jobs.iter().map(|job| now.duration_since(job.since)).sum::<Duration>() / count;
+        Self { queue, events, since, waited: (waited, now), tenants }
     }
 }
 
@@ -141,6 +148,8 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut waiting = self.queue.lock();
         waiting.under_way -= self.events;
+        let (before, taken) = self.waited;
+        waiting.average = (waiting.average * 9 + before + taken.elapsed()) / 10;
         if let Some(nth) = waiting.since.iter().position(|since| *since == self.since) {
             waiting.since.swap_remove(nth);
         }
@@ -198,7 +207,8 @@ impl Waiting {
     fn is_strained_by(&self, tenant: Id<Tenant>, now: Instant) -> bool {
         let first = self.jobs.front().map(|job| job.since);
         let first = self.since.iter().copied().chain(first).min();
-        let is_strained = first.is_some_and(|first| now.duration_since(first) > STRAIN);
+        let is_late = first.is_some_and(|first| now.duration_since(first) > STRAIN);
+        let is_strained = is_late && self.average > STRAIN;
         let (all, own) = (self.tenants.values().sum::<usize>(), self.tenants.get(&tenant));
         is_strained && own.is_some_and(|own| own * self.tenants.len() >= all)
     }
@@ -292,6 +302,7 @@ mod tests {
         let queue = Arc::<Queue>::default();
         let admits = |tenant: u128| queue.admit(Id::from_uuid(Uuid::from_u128(tenant))).is_ok();
         assert!(admits(1), "nobody waits");
+        queue.lock().average = 2 * STRAIN;
         let mut answers: Vec<Answer> = (1..=5).map(|id| waits(&queue, 1, id)).collect();
         answers.push(waits(&queue, 2, 10));
         assert_eq!((admits(1), admits(2), admits(3)), (false, true, true));

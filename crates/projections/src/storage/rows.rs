@@ -30,10 +30,10 @@ where
     let sql = format!(
         "SELECT to_jsonb(t)::text
          FROM {schema}.{name} t
-         JOIN jsonb_populate_recordset(NULL::{schema}.{name}, $1) k ON {same_key}"
+         JOIN json_populate_recordset(NULL::{schema}.{name}, $1::json) k ON {same_key}"
     );
     let rows: Vec<String> =
-        sqlx::query_scalar(AssertSqlSafe(sql)).bind(Json(keys)).fetch_all(db).await?;
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(text(&keys)?).fetch_all(db).await?;
     rows.iter().map(|text| row(table, text)).collect()
 }
 
@@ -97,10 +97,10 @@ pub(super) async fn upsert(
     let columns = list(columns.iter().copied());
     let sql = format!(
         "INSERT INTO {schema}.{name} ({columns})
-         SELECT {columns} FROM jsonb_populate_recordset(NULL::{schema}.{name}, $1)
+         SELECT {columns} FROM json_populate_recordset(NULL::{schema}.{name}, $1::json)
          ON CONFLICT ({key}) DO UPDATE SET {set}"
     );
-    sqlx::query(AssertSqlSafe(sql)).bind(Json(rows)).execute(db).await.map(drop)
+    sqlx::query(AssertSqlSafe(sql)).bind(text(&rows)?).execute(db).await.map(drop)
 }
 
 /// Removes rows.
@@ -116,8 +116,13 @@ pub(super) async fn delete(
     let (schema, name, same_key) = (schema.name(), table.name, table.same_key());
     let sql = format!(
         "DELETE FROM {schema}.{name} t
-         USING jsonb_populate_recordset(NULL::{schema}.{name}, $1) k
+         USING json_populate_recordset(NULL::{schema}.{name}, $1::json) k
          WHERE {same_key}"
     );
-    sqlx::query(AssertSqlSafe(sql)).bind(Json(keys)).execute(db).await.map(drop)
+    sqlx::query(AssertSqlSafe(sql)).bind(text(&keys)?).execute(db).await.map(drop)
+}
+
+/// Rows as JSON text, which Postgres reads into rows without making a document of it first.
+fn text(rows: &[Map<String, Value>]) -> sqlx::Result<String> {
+    serde_json::to_string(rows).map_err(broken)
 }

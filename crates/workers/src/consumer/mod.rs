@@ -26,7 +26,7 @@ use eventstore::{
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::parked::{Change, Failure, Stream};
@@ -50,6 +50,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often checkpoints of slices without events are written, and wishes of operators looked for.
 const LOOKED_OVER_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a stretch of the log takes at least while news keeps coming: what is read singly costs a
+/// question each.
+const PACE: Duration = Duration::from_millis(15);
 
 /// How long to wait when nothing can be done, such as when the database is away.
 const REST: Duration = Duration::from_secs(1);
@@ -151,6 +155,7 @@ impl<H: Handler> Consumer<H> {
             interval_at(Instant::now() + self.look_over_every, self.look_over_every);
         look_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let began = Instant::now();
             let stretch = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -162,6 +167,9 @@ impl<H: Handler> Consumer<H> {
                 stretch = news.next() => stretch?,
             };
             self.deliver(slices, &stretch, stop).await?;
+            if stretch.events.len() < BATCH {
+                sleep_until(began + PACE).await;
+            }
         }
     }
 
