@@ -99,7 +99,7 @@ async fn neighbours_are_judged_by_their_own_slices(store: &dyn EventStore) {
         match done {
             Ok(_) => assert_ne!(nth % 3, 1, "{nth} has lost its slice"),
             Err(error) => {
-                assert!(nth % 3 == 1 && is_fenced(&error, fence(7, 41)), "{nth}: {error}")
+                assert!(nth % 3 == 1 && is_fenced(&error, fence(7, 41)), "{nth}: {error}");
             }
         }
     }
