@@ -33,10 +33,16 @@ impl Clock {
         Ok(Self { reading })
     }
 
-    /// A clock that stands still, for tests and simulations.
+    /// A clock that stands still until it is set, for tests and simulations.
     #[must_use]
     pub fn fixed(time: Timestamp) -> Self {
         Self { reading: Arc::new(Mutex::new(Reading { time, taken: None })) }
+    }
+
+    /// Sets a clock that stands still; one that the database sets is set right within a second.
+    pub fn set(&self, time: Timestamp) {
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) =
+            Reading { time, taken: None };
     }
 
     /// What time it is, to the microsecond (as the database keeps it).

@@ -70,7 +70,7 @@ impl Lease {
 #[derive(Debug, Clone)]
 pub(crate) struct Owned {
     pub(crate) slices: Slices,
-    until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl Owned {

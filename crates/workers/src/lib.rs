@@ -24,7 +24,7 @@ mod supervise;
 use std::sync::Arc;
 
 use connectors::channels::email::Email;
-use connectors::egress::Egress;
+use connectors::egress::WayOut;
 use connectors::models::Models;
 use connectors::vault::Vault;
 use eventstore::personal::Keyring;
@@ -47,7 +47,7 @@ pub struct Deps {
     /// What time it is, and new ids.
     pub clock: Clock,
     /// The one way out.
-    pub egress: Arc<Egress>,
+    pub egress: Arc<dyn WayOut>,
     /// The configured providers.
     pub models: Arc<Models>,
     /// Keys of personal data.

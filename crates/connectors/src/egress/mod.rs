@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use ipnet::IpNet;
 use reqwest::Client;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -33,6 +34,13 @@ const MAX_HOPS: u32 = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Short, because a request on a connection that the server is just closing ends as "unknown".
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
+
+/// How requests get out: through [`Egress`], or to a stand-in that a simulation has.
+#[async_trait]
+pub trait WayOut: Send + Sync {
+    /// Sends a request once; the error tells whether it may have been carried out.
+    async fn send(&self, request: OutboundRequest) -> Result<OutboundResponse, EgressError>;
+}
 
 /// The client for all calls to the outside. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -126,6 +134,13 @@ impl Egress {
             Host::Domain(_) => true,
         };
         open.then(|| (if secure { &self.secure } else { &self.plain }, url.clone()))
+    }
+}
+
+#[async_trait]
+impl WayOut for Egress {
+    async fn send(&self, request: OutboundRequest) -> Result<OutboundResponse, EgressError> {
+        Self::send(self, request).await
     }
 }
 
