@@ -10,12 +10,17 @@ use domain::notification::{self, Channel, Notification};
 use domain::subject::Subject;
 use domain::template::Template;
 use domain::workflow::Workflow;
-use domain::{Actor, Id, Tenant};
-use eventstore::{Fence, PlanError, load, pin_invocation};
+use domain::{Aggregate as _, Id, Tenant};
+use eventstore::{
+    Append, Expected, Fence, PlanError, StreamAppend, StreamId, drafts, load, pin_invocation,
+};
 use serde_json::{Map, Value, json};
 
 use crate::carry::{give, meta};
 use crate::{Deps, Error, http};
+
+/// How often the start of a child is tried anew because its parent went on meanwhile.
+const ATTEMPTS: usize = 10;
 
 /// A call to be made.
 pub(crate) struct Call<'a> {
@@ -166,15 +171,18 @@ async fn run_workflow(deps: &Deps, call: &Call<'_>) -> Result<Option<Answer>, Er
         let trigger = Trigger::Workflow(call.caller());
         let (input, subject) = (input.clone().into_inner(), call.subject);
         let new = NewExecution { id, workflow, revision, plan, input, subject, trigger };
-        let meta = meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
-        if give(deps, call.fence, id, &Command::Start(Box::new(new)), meta).await?.is_none()
-            && !is_started(deps, call.tenant, id).await?
-        {
+        let start = Command::Start(Box::new(new));
+        let begun = if *r#await {
+            start_awaited(deps, call, id, &start).await?
+        } else {
+            let meta =
+                meta(deps, call.tenant, call.execution.as_uuid(), &format!("call/{}", call.key));
+            give(deps, call.fence, id, &start, meta).await?.is_some()
+                || is_started(deps, call.tenant, id).await?
+        };
+        if !begun {
             let detail = "the other workflow refused its input: it is too large or nests too deep";
             return Ok(Some(Answer::Failure(Standard::Validation.error(detail).with_status(413))));
-        }
-        if *r#await {
-            stop_orphan(deps, call, id).await?;
         }
     }
     if !r#await {
@@ -195,17 +203,48 @@ async fn is_started(deps: &Deps, tenant: Id<Tenant>, id: Id<Execution>) -> Resul
     Ok(*state.phase() != Phase::Unborn)
 }
 
-/// Cancels a child that was started just after its parent had stopped waiting for it: the policy
-/// that sees to this found no child yet.
-async fn stop_orphan(deps: &Deps, call: &Call<'_>, child: Id<Execution>) -> Result<(), Error> {
-    let (parent, _) = load::<Execution>(&*deps.log, call.tenant, call.execution).await?;
-    if parent.wait(call.wait).is_none() {
-        let reason = "nobody waits for it any more".to_owned();
-        let cancel = Command::Cancel { by: Actor::System, reason };
-        let meta = meta(deps, call.tenant, child.as_uuid(), "orphan");
-        give(deps, call.fence, child, &cancel, meta).await?;
+/// Starts a child that its parent waits for, if it still does: both are judged in one append. A child
+/// that began a moment later would go on for nobody, because the policy that cancels children would
+/// have found none. Whether it may begin at all.
+async fn start_awaited(
+    deps: &Deps,
+    call: &Call<'_>,
+    id: Id<Execution>,
+    start: &Command,
+) -> Result<bool, Error> {
+    let story = call.execution.as_uuid();
+    let child = StreamId::of(call.tenant, id);
+    for _ in 0..ATTEMPTS {
+        let meta = meta(deps, call.tenant, story, &format!("call/{}", call.key));
+        let hand = deps.at_hand.execution(call.tenant, call.execution);
+        let (is_awaited, version) = {
+            let mut parent = hand.lock().await;
+            parent.catch_up(&*deps.log).await?;
+            (parent.state.wait(call.wait).is_some(), parent.version)
+        };
+        if !is_awaited {
+            return Ok(true);
+        }
+        let Ok(events) = Execution::default().decide(start, meta.at) else { return Ok(false) };
+        let part = |stream, at, events| StreamAppend {
+            stream,
+            expected: Expected::At(at),
+            subject: call.subject,
+            events,
+        };
+        let parent = part(StreamId::of(call.tenant, call.execution), version, vec![]);
+        let events = drafts(&events, child, 0, meta.causation);
+        let streams = vec![part(child, 0, events), parent];
+        match deps.log.append(Append { meta, streams, reply: None, fence: Some(call.fence) }).await
+        {
+            // Somebody else was faster: it has begun.
+            Err(eventstore::Error::Conflict { stream, .. }) if stream == child => return Ok(true),
+            // Another branch of the parent went on meanwhile.
+            Err(eventstore::Error::Conflict { .. }) => {}
+            stored => return Ok(stored.map(|_| true)?),
+        }
     }
-    Ok(())
+    Err(Error::Command("its parent is too busy".to_owned()))
 }
 
 fn missing(what: &str) -> Answer {
