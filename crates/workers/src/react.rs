@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::execution::{Command, Execution, NewExecution};
+use domain::execution::{Command, Execution, NewExecution, What};
 use domain::policy::{self, Do, Seen};
 use domain::subject::{self, Subject};
 use domain::workflow::Workflow;
@@ -106,6 +106,10 @@ async fn carry_out(
             let mut held = hand.lock().await;
             held.catch_up(&*deps.log).await?;
             let Some((workflow, revision)) = held.state.pinned() else { return Ok(()) };
+            // Whoever starts it answers, maybe only after it has ended.
+            if held.state.wait(wait).is_some_and(|wait| is_start(&wait.what)) {
+                return Ok(());
+            }
             let plan = deps.plans.pinned(&*deps.log, tenant, workflow, revision).await?;
             let command = Command::Answer { plan, wait, answer };
             taken(held.execute(&*deps.log, &command, &Request::new(meta).under(fence)).await)
@@ -118,6 +122,12 @@ async fn carry_out(
                 .map(drop)
         }
     }
+}
+
+/// Whether a task waits for the start of another execution only, and not for its end.
+fn is_start(what: &What) -> bool {
+    use domain::execution::Request::Workflow;
+    matches!(what, What::Call { request: Workflow { r#await: false, .. }, .. })
 }
 
 /// Erases a subject. The key goes first: nothing can be read from then on, and read models forget
