@@ -18,6 +18,8 @@ mod notifier;
 mod presence;
 mod react;
 pub mod signing;
+#[cfg(test)]
+mod simulation;
 pub mod subscriptions;
 mod supervise;
 

@@ -55,7 +55,7 @@ impl Handler for Policies {
     }
 }
 
-async fn react(deps: &Deps, recorded: &Recorded, fence: Fence) -> Result<(), Error> {
+pub(crate) async fn react(deps: &Deps, recorded: &Recorded, fence: Fence) -> Result<(), Error> {
     for wish in wishes(recorded, &fact(recorded)?) {
         carry_out(deps, (recorded, fence), wish).await?;
     }
