@@ -42,10 +42,11 @@ bench-engine: ## what a workflow takes, and what it takes other engines: three s
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 # The binary that is tortured; each half would otherwise look for one of its own.
 torture: export EVERSTEP_BIN = $(abspath $(RELEASE)/everstep)
-torture: ## kill, cut and freeze everything around the log, and hold its promises against it (15 minutes; MINUTES for each half)
+torture: ## kill, cut and freeze everything around the log, and hold its promises against it (20 minutes; MINUTES for each part)
 	@scripts/install.sh compiler postgres disks
 	@cargo build --quiet --release -p torture -p cli
 	@$(RELEASE)/torture run --minutes $(or $(MINUTES),7)
 	@$(RELEASE)/torture platform --minutes $(or $(MINUTES),4)
+	@$(RELEASE)/torture fleet --minutes $(or $(MINUTES),4)
 	@$(RELEASE)/torture crashes
 	@$(RELEASE)/torture bugs

@@ -12,6 +12,7 @@ pub mod example;
 pub mod github;
 pub mod http;
 pub mod openai;
+pub mod outside;
 pub mod process;
 pub mod processes;
 pub mod rabbitmq;

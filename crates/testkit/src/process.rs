@@ -1,7 +1,7 @@
 //! Further processes on the database of an instance: `everstep work` and `everstep serve`.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -40,6 +40,11 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
     }
 
     /// `kill -9`.

@@ -179,7 +179,7 @@ impl Spoil {
 }
 
 /// How a function of the log was made; the one that this release calls takes the most arguments.
-async fn function(db: &mut PgConnection, name: &str) -> Result<String> {
+pub(crate) async fn function(db: &mut PgConnection, name: &str) -> Result<String> {
     let made = sqlx::query_scalar(
         "SELECT pg_get_functiondef(oid) FROM pg_proc
          WHERE pronamespace = 'es'::regnamespace AND proname = $1

@@ -83,7 +83,7 @@ impl Writer {
     }
 
     /// Adds a record with one system call: whatever happens to this process, the kernel has it.
-    pub(crate) fn add(&self, record: &Record) -> Result<()> {
+    pub(crate) fn add(&self, record: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod cluster;
 mod disk;
+mod fleet;
 mod history;
 mod nemesis;
 mod platform;
@@ -75,6 +76,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Rounds with several servers and engines on one database.
+    Fleet {
+        /// How long, in minutes; the last round is finished.
+        #[arg(long, default_value_t = 5.0)]
+        minutes: f64,
+        /// How long faults happen in a round, in seconds.
+        #[arg(long, default_value_t = 60)]
+        round: u64,
+        /// What the choices of the first round come from; counted up for each other one.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many executions are asked for in a second.
+        #[arg(long, default_value_t = fleet::A_SECOND)]
+        rate: u32,
+    },
     /// Plants each bug, which must be found.
     Bugs {
         /// Only this one.
@@ -99,8 +115,12 @@ async fn main() -> ExitCode {
         Command::Run { minutes, round, seed } => run(minutes, round, seed).await,
         Command::Platform { minutes, round, seed } => platform::run(minutes, round, seed).await,
         Command::Crashes { places, seed } => platform::crash(places, seed).await,
+        Command::Fleet { minutes, round, seed, rate } => {
+            fleet::run(minutes, round, seed, rate).await
+        }
         Command::Bugs { list: true, .. } => {
             let platform = platform::BUGS.iter().map(|bug| bug.name);
+            let platform = platform.chain(fleet::BUGS.iter().map(|bug| bug.name));
             bugs::ALL
                 .iter()
                 .map(|bug| bug.name)
@@ -180,7 +200,25 @@ async fn find(only: Option<&str>, seconds: u64, seed: u64) -> Result<bool> {
         let found = platform::round(seed, Some(bug), Duration::from_secs(6)).await?.broken();
         all &= tell(bug.name, &[bug.breaks], &found, began);
     }
+    for bug in fleet::BUGS.iter().filter(|bug| only.is_none_or(|only| bug.name == only)) {
+        all &= find_in_fleet(bug, seconds, seed).await?;
+    }
     Ok(all)
+}
+
+/// Looks for a bug of engines; whether it was found by what should find it.
+async fn find_in_fleet(bug: &fleet::Bug, seconds: u64, seed: u64) -> Result<bool> {
+    let (began, mut found) = (Instant::now(), vec![]);
+    for seed in seed.. {
+        let length = Duration::from_secs(bug.seconds);
+        let done = fleet::round(seed, Some(bug), length, fleet::A_SECOND).await?;
+        eprintln!("{done}");
+        found = done.broken();
+        if found.contains(&bug.breaks) || began.elapsed() >= Duration::from_secs(seconds) {
+            break;
+        }
+    }
+    Ok(tell(bug.name, &[bug.breaks], &found, began))
 }
 
 /// Shows what was found of a bug; whether that is what should be.

@@ -26,6 +26,16 @@ fn the_platform_keeps_its_promises_whatever_fails_around_it() {
 }
 
 #[test]
+fn engines_keep_their_promises_while_they_are_killed_and_frozen() {
+    let done = torture(&["fleet", "--minutes", "0.1", "--round", "14", "--seed", "7"]);
+    let (told, wrong) =
+        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{told}{wrong}");
+    assert!(told.contains("| I17 | 0 | 1 |"), "{told}");
+    assert!(told.contains("| F18 FreezeEngine | 1 |"), "{told}");
+}
+
+#[test]
 fn a_process_may_die_before_and_after_whatever_it_writes() {
     let done = torture(&["crashes", "--places", "16", "--seed", "7"]);
     let (told, wrong) =
@@ -58,6 +68,9 @@ planted! {
     a_projection_that_asks_for_the_time_is_found: "`now()` in a projection",
     a_checkpoint_before_its_rows_is_found: "checkpoint before rows",
     a_query_without_tenant_filter_is_found: "query without tenant filter",
+    a_lease_without_epoch_check_is_found: "lease without epoch check",
+    a_new_key_for_each_attempt_is_found: "new key while the outcome is unknown",
+    a_timer_on_a_workers_own_clock_is_found: "timer on the worker's clock",
 }
 
 #[test]
@@ -65,7 +78,7 @@ fn every_planted_bug_has_its_test() {
     let done = torture(&["bugs", "--list"]);
     let told = String::from_utf8_lossy(&done.stdout);
     let here = include_str!("short.rs");
-    assert_eq!(told.lines().count(), 9, "{told}");
+    assert_eq!(told.lines().count(), 12, "{told}");
     for name in told.lines() {
         assert!(here.contains(&format!(": {name:?},")), "no test looks for {name}");
     }

@@ -50,12 +50,25 @@ pub(crate) enum Invariant {
     I8,
     /// No read model claims to be further than the log.
     I9,
+    /// Whatever was started ends, once.
+    I10,
+    /// A step takes effect once inside; outside it is called at least once, under one key for as long
+    /// as nobody knows what came of it.
+    I11,
+    /// No timer fires before its time by the database's clock, and none is forgotten.
+    I12,
     /// A key stands for one command, with one effect and one answer.
     I16,
+    /// Nothing is written for a slice by who has it no more.
+    I17,
     /// No tenant is told of another's.
     I18,
     /// The audit verifies what was not tampered with, and names what was.
     I20,
+    /// What was accepted has completed, faulted, been cancelled or still runs, and all count alike.
+    I21,
+    /// Who is told to stop answers what it was asked.
+    I22,
 }
 
 impl fmt::Display for Invariant {
