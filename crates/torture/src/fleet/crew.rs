@@ -177,8 +177,22 @@ impl Fleet {
         for server in &fleet.servers {
             server.lock().await.until_ready().await?;
         }
+        fleet.until_shared().await?;
         let caller = fleet.caller(workflows);
         Ok((fleet, caller))
+    }
+
+    /// Waits until each engine has a share of the work.
+    async fn until_shared(&self) -> Result<()> {
+        let mut db = self.connect().await?;
+        let (begun, mut owners) = (Instant::now(), 0);
+        while owners < i64::try_from(ENGINES)? {
+            ensure!(begun.elapsed() < START, "only {owners} engines have work");
+            sleep(Duration::from_millis(100)).await;
+            let count = "SELECT count(DISTINCT owner) FROM ops.slice WHERE name = 'work'";
+            owners = sqlx::query_scalar(count).fetch_one(&mut db).await?;
+        }
+        Ok(db.close().await?)
     }
 
     fn caller(&self, workflows: Vec<(documents::Kind, String)>) -> Caller {

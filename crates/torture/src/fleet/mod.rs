@@ -37,12 +37,14 @@ pub(crate) use nemesis::Fault;
 
 /// How many executions are asked for in a second.
 pub(crate) const A_SECOND: u32 = 15;
+/// How long the load goes on before anything goes wrong.
+const WARM: Duration = Duration::from_secs(3);
 /// How long the load goes on with nothing going wrong any more: longer than faults are felt.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(8);
 /// How long everything that was accepted may take until it is over.
 const DONE: Duration = Duration::from_secs(90);
-/// With a bug it may never be.
-const DONE_WITH_BUG: Duration = Duration::from_secs(8);
+/// The same with a bug that leaves things open for ever.
+const HASTY: Duration = Duration::from_secs(10);
 
 /// What is checked.
 const INVARIANTS: [Invariant; 10] = [
@@ -125,8 +127,11 @@ impl fmt::Display for Outcome {
             self.quit,
             self.violations.len()
         )?;
-        for Violation { invariant, what } in self.violations.iter().take(TOLD) {
-            write!(out, "\n  {invariant}: {what}")?;
+        for broken in self.broken() {
+            let found = self.violations.iter().filter(|found| found.invariant == broken);
+            for Violation { invariant, what } in found.take(TOLD) {
+                write!(out, "\n  {invariant}: {what}")?;
+            }
         }
         Ok(())
     }
@@ -181,13 +186,14 @@ pub(crate) async fn round(
     });
     let (go_on, stop) = watch::channel(true);
     let load = tokio::spawn(load::run(caller.clone(), a_second, seed, stop));
+    sleep(WARM).await;
     nemesis::suffer(&fleet, bug.map(|bug| bug.faults), length, seed).await?;
     if bug.is_none() {
         sleep(QUIET).await;
     }
     let _ = go_on.send(false);
     load.await??;
-    let outcome = fleet.end(&caller, bug.is_some()).await;
+    let outcome = fleet.end(&caller, bug).await;
     supervisor.abort();
     let _ = supervisor.await;
     let outcome = outcome?;
@@ -202,20 +208,21 @@ pub(crate) async fn round(
 
 impl Fleet {
     /// Waits until everything is over, and holds against each other what everybody knows.
-    async fn end(&self, caller: &Caller, has_bug: bool) -> Result<Outcome> {
+    async fn end(&self, caller: &Caller, bug: Option<&Bug>) -> Result<Outcome> {
         for server in &self.servers {
             server.lock().await.until_ready().await?;
         }
         let asked = History::read(&self.history())?;
         caller.ask_again(unknown(&asked)).await?;
         let mut db = self.connect().await?;
-        let open = until_done(&mut db, if has_bug { DONE_WITH_BUG } else { DONE }).await?;
+        let is_hasty = bug.is_some_and(Bug::leaves_open);
+        let open = until_done(&mut db, if is_hasty { HASTY } else { DONE }).await?;
         let mut outcome = self.outcome(&mut db).await?;
         if let Some(open) = open {
             let what = format!("{open} of them are never done");
             outcome.violations.push(Violation { invariant: Invariant::I10, what });
         }
-        if !has_bug {
+        if bug.is_none() {
             outcome.violations.extend(totals::check(&mut db, &caller.clients[0]).await?);
             let done = self.run(&["replay", "--verify"]).await?;
             if !done.status.success() {

@@ -17,9 +17,9 @@ use crate::history::now;
 /// How often an engine is killed.
 const KILLED_EVERY: Duration = Duration::from_secs(5);
 /// How long an engine is frozen, in milliseconds: longer than its lease of ten seconds.
-const FROZEN: std::ops::Range<u64> = 11_500..13_500;
+const FROZEN: std::ops::Range<u64> = 12_000..13_500;
 /// How long it has, once it is thawed, before those who took over are answered.
-const HEAD_START: Duration = Duration::from_millis(1_200);
+const HEAD_START: Duration = Duration::from_secs(2);
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
