@@ -27,7 +27,8 @@ fn the_platform_keeps_its_promises_whatever_fails_around_it() {
 
 #[test]
 fn engines_keep_their_promises_while_they_are_killed_and_frozen() {
-    let done = torture(&["fleet", "--minutes", "0.1", "--round", "14", "--seed", "7"]);
+    let done =
+        torture(&["fleet", "--minutes", "0.1", "--round", "14", "--rate", "8", "--seed", "7"]);
     let (told, wrong) =
         (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{told}{wrong}");

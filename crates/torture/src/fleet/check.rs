@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Fault;
 use super::history::{Op, Outcome, Why, Window};
-use super::log::{Execution, Micros, What};
+use super::log::{Execution, Micros, Wait, What};
 use crate::check::{Invariant, Violation};
 use crate::history::Moment;
 
@@ -48,6 +48,8 @@ pub(crate) struct Figures {
     /// How late timers were, in microseconds, those that no fault touched apart; in order.
     pub(crate) quiet: Vec<Micros>,
     pub(crate) touched: Vec<Micros>,
+    /// How many requests a server that stopped has neither answered nor done.
+    pub(crate) unread: usize,
 }
 
 /// Everything that does not hold, and what else there is to say.
@@ -62,7 +64,7 @@ pub(super) fn check(seen: &Seen) -> (Vec<Violation>, Figures) {
         (Invariant::I11, children(&seen.executions)),
         (Invariant::I11, ledger(seen, &mut figures)),
         (Invariant::I12, timers(seen, &mut figures)),
-        (Invariant::I22, cut_off(seen)),
+        (Invariant::I22, cut_off(seen, &mut figures)),
     ];
     let each = |(invariant, found): (Invariant, Vec<String>)| {
         found.into_iter().map(move |what| Violation { invariant, what })
@@ -160,8 +162,7 @@ fn children(executions: &BTreeMap<Uuid, Execution>) -> Vec<String> {
     found
 }
 
-/// I11, outside: a call for each wait that was answered, under its key and no other; a further call only
-/// if something went wrong since the one before.
+/// I11, outside: each wait calls under its key and no other.
 fn ledger(seen: &Seen, figures: &mut Figures) -> Vec<String> {
     let (mut found, mut by_key) = (vec![], BTreeMap::<&str, Vec<&Call>>::new());
     for call in &seen.calls {
@@ -169,38 +170,48 @@ fn ledger(seen: &Seen, figures: &mut Figures) -> Vec<String> {
     }
     figures.calls = seen.calls.len();
     for (id, execution) in &seen.executions {
-        // How many waits there were under each key, and how many of them were answered.
-        let mut waits = BTreeMap::<(&str, &str), (usize, usize)>::new();
-        for wait in execution.waits.values() {
-            let What::Http { key } = &wait.what else { continue };
-            let (all, answered) = waits.entry((key, &wait.step)).or_default();
-            *all += 1;
-            *answered +=
-                usize::from(wait.closed.as_ref().is_some_and(|(how, _)| how == "succeeded"));
-        }
-        for ((key, step), (all, answered)) in waits {
+        for (key, waits) in waits_by_key(execution) {
             let calls = by_key.remove(key).unwrap_or_default();
-            let is_strange = |call: &&Call| call.execution != *id || call.step != step;
-            if calls.iter().any(is_strange) {
-                found.push(format!("{key} of {step} came from elsewhere: {calls:?}"));
-            }
-            let successes = calls.iter().filter(|call| call.told == Some(Told::Success)).count();
-            if successes < answered {
-                found.push(format!("{key} of {step} is done, and nobody was called"));
-            }
-            figures.extra += calls.len().saturating_sub(all);
-            let mut untouched = calls.windows(2).filter(|pair| {
-                let [before, after] = [pair[0], pair[1]];
-                // After "unavailable" or nothing the next attempt calls again, as it should.
-                before.told.is_none_or(|told| told == Told::Success)
-                    && !is_touched(&seen.windows, before.at, after.at)
-            });
-            if let Some(pair) = untouched.next() {
-                found.push(format!("{key} of {step} is called again for no reason: {pair:?}"));
-            }
+            figures.extra += calls.len().saturating_sub(waits.len());
+            found.extend(calls_of(*id, &waits, &calls, &seen.windows));
         }
     }
     found.extend(by_key.into_keys().map(|key| format!("a call under {key}, which no wait has")));
+    found
+}
+
+/// The waits of an execution for calls, by their idempotency keys.
+fn waits_by_key(execution: &Execution) -> BTreeMap<&str, Vec<&Wait>> {
+    let mut waits = BTreeMap::<&str, Vec<&Wait>>::new();
+    for wait in execution.waits.values() {
+        if let What::Http { key } = &wait.what {
+            waits.entry(key).or_default().push(wait);
+        }
+    }
+    waits
+}
+
+/// What is wrong with the calls under one key: none although a wait was answered, one that comes from
+/// elsewhere, or a further one though nothing went wrong since the one before.
+fn calls_of(id: Uuid, waits: &[&Wait], calls: &[&Call], windows: &[Window]) -> Vec<String> {
+    let step = waits.first().map(|wait| wait.step.as_str()).unwrap_or_default();
+    let mut found = vec![];
+    if let Some(strange) = calls.iter().find(|call| call.execution != id || call.step != step) {
+        found.push(format!("{step} of {id} has the key of {strange:?}"));
+    }
+    let is_done = |wait: &&&Wait| wait.closed.as_ref().is_some_and(|(how, _)| how == "succeeded");
+    let successes = calls.iter().filter(|call| call.told == Some(Told::Success)).count();
+    if successes < waits.iter().filter(is_done).count() {
+        found.push(format!("{step} of {id} is done, and nobody was called"));
+    }
+    let is_groundless = |pair: &&[&Call]| {
+        // After "unavailable" or nothing the next attempt calls again, as it should.
+        pair[0].told.is_none_or(|told| told == Told::Success)
+            && !is_touched(windows, pair[0].at, pair[1].at)
+    };
+    if let Some(pair) = calls.windows(2).find(is_groundless) {
+        found.push(format!("{step} of {id} is called again for no reason: {pair:?}"));
+    }
     found
 }
 
@@ -214,11 +225,14 @@ fn is_touched(windows: &[Window], from: Moment, until: Moment) -> bool {
     })
 }
 
+/// When the database's clock said so.
+fn moment(seen: &Seen, time: Micros) -> Moment {
+    u64::try_from(time - seen.zero).unwrap_or_default() * 1_000
+}
+
 /// I12: no timer before its time by the database's clock, and none long after it.
 fn timers(seen: &Seen, figures: &mut Figures) -> Vec<String> {
     let mut found = vec![];
-    let moment =
-        |time: Micros| u64::try_from((time - seen.zero).max(0)).unwrap_or_default() * 1_000;
     for (id, execution) in &seen.executions {
         for (number, wait) in &execution.waits {
             let (What::Timer { due }, Some((how, at))) = (&wait.what, &wait.closed) else {
@@ -231,7 +245,7 @@ fn timers(seen: &Seen, figures: &mut Figures) -> Vec<String> {
             if !(0..LATEST).contains(&late) {
                 found.push(format!("timer {number} of {id} fired {late} µs after its time"));
             }
-            if is_touched(&seen.windows, moment(*due), moment(*at)) {
+            if is_touched(&seen.windows, moment(seen, *due), moment(seen, *at)) {
                 figures.touched.push(late);
             } else {
                 figures.quiet.push(late);
@@ -243,25 +257,35 @@ fn timers(seen: &Seen, figures: &mut Figures) -> Vec<String> {
     found
 }
 
-/// I22: whoever is asked to stop answers what it was asked, unless it was killed before, or had no
-/// Postgres.
-fn cut_off(seen: &Seen) -> Vec<String> {
-    let overlaps = |op: &Op, window: &Window| op.invoked <= window.until && window.from <= op.ended;
-    let is_of = |op: &Op, window: &Window| window.target.is_none_or(|target| target == op.server);
-    let unanswered = seen.ops.iter().filter_map(|op| match &op.outcome {
-        Outcome::Info { is_answered: false, why } => Some((op, why)),
-        Outcome::Ok(_) | Outcome::Fail(_) | Outcome::Info { .. } => None,
-    });
-    unanswered
-        .filter(|(op, _)| {
-            let during = |fault: Fault| {
-                let windows = seen.windows.iter().filter(|window| window.fault == fault);
-                windows.filter(|window| is_of(op, window)).any(|window| overlaps(op, window))
-            };
-            during(Fault::StopServer) && !during(Fault::KillServer) && !during(Fault::KillPostgres)
-        })
-        .map(|(op, why)| {
-            format!("server {} stopped and left {} cut off: {why}", op.server, op.ask.key)
-        })
-        .collect()
+/// I22: whoever is asked to stop answers what it does, unless it was killed before, or had no Postgres.
+/// What came on an idle connection just as that was closed was neither answered nor done; no client can
+/// tell that from the others, but the log can.
+fn cut_off(seen: &Seen, figures: &mut Figures) -> Vec<String> {
+    let of_key: BTreeMap<&str, Uuid> = accepted(&seen.ops).collect();
+    let mut found = vec![];
+    for op in seen.ops.iter().filter(|op| is_cut_off(op, &seen.windows)) {
+        let execution = of_key.get(op.ask.key.as_str()).and_then(|id| seen.executions.get(id));
+        // It was started while somebody waited for the answer, not when they asked again.
+        if execution.is_some_and(|one| moment(seen, one.started) <= op.ended) {
+            let (server, key) = (op.server, &op.ask.key);
+            found.push(format!("server {server} did {key} and stopped: {:?}", op.outcome));
+        } else {
+            figures.unread += 1;
+        }
+    }
+    found
+}
+
+/// Whether a server was asked to stop while this was asked of it, nothing else was wrong, and there was
+/// no answer.
+fn is_cut_off(op: &Op, windows: &[Window]) -> bool {
+    let is_its = |window: &&Window| {
+        let is_of = window.target.is_none_or(|target| target == op.server);
+        is_of && op.invoked <= window.until && window.from <= op.ended
+    };
+    let during = |fault| windows.iter().filter(is_its).any(|window| window.fault == fault);
+    matches!(op.outcome, Outcome::Info { is_answered: false, .. })
+        && during(Fault::StopServer)
+        && !during(Fault::KillServer)
+        && !during(Fault::KillPostgres)
 }

@@ -76,9 +76,10 @@ pub(super) struct Member {
 }
 
 impl Member {
-    fn start(role: Role, setup: Setup, url: String) -> Result<Self> {
-        let process = spawn(role, &setup, &url)?;
-        Ok(Self { role, setup, url, process, started: Instant::now() })
+    fn start(role: Role, setup: &Setup, url: &str) -> Result<Mutex<Self>> {
+        let process = spawn(role, setup, url)?;
+        let (setup, url) = (setup.clone(), url.to_owned());
+        Ok(Mutex::new(Self { role, setup, url, process, started: Instant::now() }))
     }
 
     pub(super) fn start_again(&mut self) -> Result<()> {
@@ -132,35 +133,20 @@ fn url_of(port: u16) -> String {
 }
 
 impl Fleet {
-    /// Makes all of it, with a bug planted, and waits until the servers are ready.
+    /// Makes all of it, with a bug planted, and waits until everybody serves and works.
     pub(super) async fn make(bug: Option<&Bug>) -> Result<(Self, Caller)> {
         let home = tempfile::tempdir()?;
         open(home.path())?;
-        let postgres = home.path().join("pg");
-        std::fs::create_dir(&postgres)?;
-        let cluster = Cluster::make(&postgres, &SETTINGS).await?;
-        let url = Cluster::url(cluster.port());
-        let setup = Setup::new(home.path().join("data"))?;
-        let setup = setup.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.0/8").database(&url);
-        let mut maker = setup.clone().start().await?;
-        let workflows = publish(&maker.client()).await?;
-        maker.stop().await?;
-        if let Some(bug) = bug {
-            let mut db = cluster.connect().await?;
-            bug.plant(&mut db).await.context("planting a bug")?;
-            db.close().await?;
-        }
+        let (cluster, maker, workflows) = prepare(home.path(), bug).await?;
         let clock = SteppedClock::make(home.path())?;
-        let of_stepped = bug.map_or(url.clone(), |bug| bug.url(&url));
         let ports = (0..SERVERS).map(|_| free_port()).collect::<Result<Vec<_>, _>>()?;
-        let member = |role, setup: &Setup, url: &str| {
-            Member::start(role, setup.clone(), url.to_owned()).map(Mutex::new)
-        };
-        let servers = ports.iter().map(|port| member(Role::Serve(*port), &setup, &url));
-        let stepped = clock.as_ref().map_or(setup.clone(), |clock| clock.of(&setup));
+        let (setup, url) = (maker.setup(), Cluster::url(cluster.port()));
+        let of_stepped = bug.map_or(url.clone(), |bug| bug.url(&url));
+        let stepped = clock.as_ref().map_or(setup.clone(), |clock| clock.of(setup));
+        let servers = ports.iter().map(|port| Member::start(Role::Serve(*port), setup, &url));
         let engines = (0..ENGINES).map(|nth| match nth {
-            STEPPED => member(Role::Work, &stepped, &of_stepped),
-            _ => member(Role::Work, &setup, &url),
+            STEPPED => Member::start(Role::Work, &stepped, &of_stepped),
+            _ => Member::start(Role::Work, setup, &url),
         });
         let fleet = Self {
             servers: servers.collect::<Result<_>>()?,
@@ -248,6 +234,26 @@ impl Fleet {
         self.home.disable_cleanup(true);
         self.home.path().to_owned()
     }
+}
+
+/// Makes a database with a bug planted and all workflows published; the instance that did so has stopped.
+async fn prepare(
+    home: &Path,
+    bug: Option<&Bug>,
+) -> Result<(Cluster, Server, Vec<(documents::Kind, String)>)> {
+    let postgres = home.join("pg");
+    std::fs::create_dir(&postgres)?;
+    let cluster = Cluster::make(&postgres, &SETTINGS).await?;
+    let setup = Setup::new(home.join("data"))?.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.0/8");
+    let mut maker = setup.database(&Cluster::url(cluster.port())).start().await?;
+    let workflows = publish(&maker.client()).await?;
+    maker.stop().await?;
+    if let Some(bug) = bug {
+        let mut db = cluster.connect().await?;
+        bug.plant(&mut db).await.context("planting a bug")?;
+        db.close().await?;
+    }
+    Ok((cluster, maker, workflows))
 }
 
 /// Publishes all workflows; their ids.

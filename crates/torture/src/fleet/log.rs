@@ -16,6 +16,8 @@ pub(super) type Micros = i64;
 pub(super) struct Execution {
     /// Whether it was asked for through the API.
     pub(super) is_asked_for: bool,
+    /// When its start was recorded.
+    pub(super) started: Micros,
     /// The execution and the wait that it was started for.
     pub(super) parent: Option<(Uuid, u64)>,
     /// The key in its input, if it was asked for.
@@ -80,7 +82,7 @@ pub(super) fn fold(events: impl IntoIterator<Item = Event>) -> Result<BTreeMap<U
             execution.after_end += 1;
         }
         match name.as_str() {
-            "execution.started" => execution.start(&body),
+            "execution.started" => execution.start(&body, recorded),
             "execution.turn_taken" => {
                 execution.turn(id, &body, recorded).with_context(|| body.to_string())?;
             }
@@ -91,7 +93,8 @@ pub(super) fn fold(events: impl IntoIterator<Item = Event>) -> Result<BTreeMap<U
 }
 
 impl Execution {
-    fn start(&mut self, body: &Value) {
+    fn start(&mut self, body: &Value, recorded: Micros) {
+        self.started = recorded;
         self.is_asked_for = body["trigger"] == "api";
         let caller = &body["trigger"]["workflow"];
         let execution = caller["execution"].as_str().and_then(|id| id.parse().ok());

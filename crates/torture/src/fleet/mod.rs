@@ -98,8 +98,8 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([ok, fail, info], Figures { calls, extra, quiet, touched }) =
-            (self.requests, &self.figures);
+        let Figures { calls, extra, quiet, touched, unread } = &self.figures;
+        let [ok, fail, info] = self.requests;
         let ended: Vec<_> =
             self.ended.iter().map(|(how, count)| format!("{count} {how}")).collect();
         writeln!(
@@ -118,8 +118,8 @@ impl fmt::Display for Outcome {
         }
         write!(
             out,
-            "  {} faults, {} pairs at once; {} slices changed hands, {} late appends refused, {} \
-             processes ended by themselves; {} violations",
+            "  {} faults, {} pairs at once; {} slices changed hands, {} late appends refused, {unread} \
+             requests unread by who stopped, {} processes ended by themselves; {} violations",
             self.faults.len(),
             self.pairs(),
             self.moved,
