@@ -122,10 +122,10 @@ pub(super) async fn execute(
 
 /// Refuses whoever starts more than can be stored.
 fn admit(app: &App, tenant: Id<Tenant>) -> Result<(), Problem> {
-    app.log.admit(tenant).map_err(|error| match error {
-        eventstore::Error::Busy { retry_after } => Problem::overloaded(retry_after),
-        other => other.into(),
-    })
+    match app.log.admit(tenant) {
+        Err(eventstore::Error::Busy { retry_after }) => Err(Problem::overloaded(retry_after)),
+        admitted => Ok(admitted?),
+    }
 }
 
 /// The answer to whoever waited for the end.

@@ -22,7 +22,7 @@ use crate::history::{Writer, now};
 /// How long a caller waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long whoever had no answer goes on asking in the end.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// Asks the servers, and writes down what was asked and told.
 #[derive(Debug)]

@@ -105,12 +105,9 @@ impl Execution {
 
     fn turn(&mut self, id: Uuid, body: &Value, recorded: Micros) -> Result<()> {
         for closed in list(&body["closed"]) {
-            let how = match &closed["how"] {
-                Value::String(how) => how.clone(),
-                how => {
-                    how.as_object().and_then(|how| how.keys().next().cloned()).unwrap_or_default()
-                }
-            };
+            let how = &closed["how"];
+            let kind = || how.as_object().and_then(|how| how.keys().next().cloned());
+            let how = how.as_str().map(str::to_owned).or_else(kind).unwrap_or_default();
             let wait = closed["wait"].as_u64().and_then(|wait| self.waits.get_mut(&wait));
             wait.context("it closes what was never opened")?.closed = Some((how, recorded));
         }

@@ -237,9 +237,13 @@ impl Fleet {
         for engine in &self.engines {
             all.push(engine.lock().await);
         }
-        all.iter().for_each(|engine| engine.process.freeze());
+        for engine in &all {
+            engine.process.freeze();
+        }
         sleep(Duration::from_millis(random.random_range(3_000..12_000))).await;
-        all.iter().for_each(|engine| engine.process.thaw());
+        for engine in &all {
+            engine.process.thaw();
+        }
         Ok(Some(Befallen { target: None, until: None }))
     }
 }

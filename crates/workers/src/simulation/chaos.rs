@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::record::short;
 use super::run::{API, Run, WORKERS, item};
+use super::worker::Worker;
 use crate::agenda::Item;
 
 /// What can happen: how likely it is, by what factors that differs between runs, and what it is.
@@ -115,7 +116,7 @@ impl Run<'_> {
     fn look_at_agenda(&mut self) {
         let worker = self.below(WORKERS);
         let now = self.workers[worker].deps.clock.now();
-        if let Some(item) = self.workers[worker].agenda.next(now)
+        if let Some(item) = self.workers[worker].agenda.next(now, |_| true)
             && !self.one_in(10)
         {
             let (stream, number) = (short(item.key.stream), item.key.item);
@@ -186,7 +187,7 @@ impl Run<'_> {
     /// A slice that nobody works on is given to somebody.
     fn adopt(&mut self) {
         let worker = self.below(WORKERS);
-        let is_being_told = |run: &Self| run.workers.iter().any(|worker| worker.is_taking());
+        let is_being_told = |run: &Self| run.workers.iter().any(Worker::is_taking);
         if let Some((_, divided, slice)) = self.ownerless()
             && !is_being_told(self)
         {

@@ -98,13 +98,13 @@ fn undisturbed(house: &House, document: &'static Document, n: u64) -> Phase {
 /// Runs a seed; if something is wrong, runs it again and tells what happened.
 fn try_seed(house: &House, seed: u64, is_told: bool) {
     let options = Options { seed, bug: None, is_told };
-    let seen = catch_unwind(AssertUnwindSafe(|| run(house, &options)));
+    let first = catch_unwind(AssertUnwindSafe(|| run(house, &options)));
     let wrongs =
-        seen.as_ref().map_or_else(|_| vec!["it panicked".to_owned()], |s| s.wrongs.clone());
+        first.as_ref().map_or_else(|_| vec!["it panicked".to_owned()], |run| run.wrongs.clone());
     if wrongs.is_empty() && !is_told {
         return;
     }
-    let told = seen.ok().filter(|_| is_told).or_else(|| {
+    let told = first.ok().filter(|_| is_told).or_else(|| {
         let again = || run(house, &Options { seed, bug: None, is_told: true });
         catch_unwind(AssertUnwindSafe(again)).ok()
     });
