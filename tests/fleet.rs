@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use testkit::process::Process;
 use uuid::Uuid;
 
-use crate::support::{Api, Stub, World, eventually, ok};
+use crate::support::{Stub, World, eventually, ok};
 
 /// How many executions there are; enough for each worker to have some.
 const EXECUTIONS: usize = 40;
@@ -51,7 +51,7 @@ impl Fleet {
     }
 
     /// Starts executions that each make a call, which is held; waits until all were made.
-    async fn call(&self, stub: &Stub) -> (Api, String) {
+    async fn call(&self, stub: &Stub) {
         stub.hold();
         let api = self.world.api();
         let workflow = api.publish(ONE_CALL).await;
@@ -60,7 +60,6 @@ impl Fleet {
             ok(&api.post(&format!("/workflows/{workflow}/execute"), &body).await, 202);
         }
         eventually("all calls", async || (stub.calls().len() >= EXECUTIONS).then_some(())).await;
-        (api, workflow)
     }
 
     /// How many of the executions are in slices of the other worker.
@@ -96,7 +95,7 @@ impl Fleet {
     }
 
     /// Lets everything end, and looks at it from all sides.
-    async fn everything_was_done_once(&self, api: &Api, stub: &Stub) {
+    async fn everything_was_done_once(&self, stub: &Stub) {
         stub.release();
         let executions = eventually("the end of all executions", async || {
             let executions = self.world.server.client().all("/executions").await.ok()?;
@@ -117,7 +116,6 @@ impl Fleet {
         assert_eq!(written_late(&self.pool).await, 0);
         let verified = self.world.run(&["replay", "--verify"]).await;
         assert_eq!(verified.code, 0, "{verified:?}");
-        drop(api.get("/executions").await);
     }
 }
 
@@ -165,7 +163,7 @@ async fn refused(pool: &PgPool) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_frozen_past_its_lease_writes_nothing_any_more() {
     let (fleet, stub) = (Fleet::start().await, Stub::start().await);
-    let (api, _) = fleet.call(&stub).await;
+    fleet.call(&stub).await;
     let theirs = fleet.of_the_other().await;
     assert!(theirs > 0, "the other worker has nothing to do");
     fleet.other.freeze();
@@ -181,13 +179,13 @@ async fn a_worker_that_was_frozen_past_its_lease_writes_nothing_any_more() {
         (refused(&fleet.pool).await >= i64::try_from(theirs).ok()?).then_some(())
     })
     .await;
-    fleet.everything_was_done_once(&api, &stub).await;
+    fleet.everything_was_done_once(&stub).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_worker_had_that_died_is_taken_over_before_its_leases_end() {
     let (mut fleet, stub) = (Fleet::start().await, Stub::start().await);
-    let (api, _) = fleet.call(&stub).await;
+    fleet.call(&stub).await;
     let theirs = fleet.of_the_other().await;
     let ends = fleet.lease_end().await;
     fleet.other.kill().expect("killed");
@@ -196,15 +194,15 @@ async fn what_a_worker_had_that_died_is_taken_over_before_its_leases_end() {
         (stub.calls().len() >= EXECUTIONS + theirs).then_some(())
     })
     .await;
-    fleet.everything_was_done_once(&api, &stub).await;
+    fleet.everything_was_done_once(&stub).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_leaves_hands_over_at_once() {
     let (mut fleet, stub) = (Fleet::start().await, Stub::start().await);
-    let (api, _) = fleet.call(&stub).await;
+    fleet.call(&stub).await;
     let ends = fleet.lease_end().await;
     fleet.other.stop().await.expect("it stops");
     assert!(fleet.taken_over().await < ends, "they waited for the leases to end");
-    fleet.everything_was_done_once(&api, &stub).await;
+    fleet.everything_was_done_once(&stub).await;
 }

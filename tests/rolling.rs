@@ -86,7 +86,6 @@ impl Fleet {
 #[derive(Debug, Default)]
 struct Seen {
     answered: AtomicU64,
-    refused: AtomicU64,
     enough: AtomicBool,
 }
 
@@ -110,7 +109,6 @@ async fn call(clients: Vec<Client>, path: String, caller: u64, seen: Arc<Seen>) 
                     cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
                 });
                 assert!(connect, "a request was cut off: {error:?}");
-                seen.refused.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

@@ -30,8 +30,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 /// Requests, events and rows are many small things that live shortly, on all threads: the allocator of
-/// the C library spent a quarter of the processor time on them and kept gigabytes for nothing
-/// (docs/benchmarks.md).
+/// the C library spent a quarter of the processor time on them (docs/benchmarks.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
