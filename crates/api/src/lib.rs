@@ -18,6 +18,7 @@ mod query;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use connectors::egress::Egress;
 use connectors::models::Models;
 use connectors::vault::Vault;
@@ -60,6 +61,8 @@ pub struct App {
     pub models: Arc<Models>,
     /// Whether this process is about to stop: it still answers, but nobody should count on it.
     pub leaving: watch::Receiver<bool>,
+    /// Whether the database is there.
+    pub pulse: watch::Receiver<bool>,
 }
 
 #[derive(OpenApi)]
@@ -81,6 +84,7 @@ fn routes() -> OpenApiRouter<App> {
 /// The whole API.
 pub fn router(app: App) -> Router {
     let (routes, description) = described();
+    let routes = routes.layer(from_fn_with_state(app.clone(), gateway::reachable));
     let routes = routes.merge(docs::router(&description)).with_state(app.clone());
     gateway::wrap(routes, app)
 }

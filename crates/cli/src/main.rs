@@ -93,6 +93,7 @@ async fn carry_out(
         Command::Replay(what) => commands::replay(context, &what).await,
         Command::Audit(command) => commands::audit(context, *command).await,
         Command::Log(command) => commands::log(context, command).await,
+        Command::Quarantine(command) => commands::quarantine(context, command).await,
         Command::Subscription(command) => commands::subscription(context, command).await,
         Command::Subject(command) => commands::subject(context, command).await,
         Command::Openapi => commands::openapi(),
@@ -122,6 +123,7 @@ fn surroundings(cli: &Cli) -> Result<Context, Failure> {
         Command::Replay(replay) => (None, replay.database.database_url.clone()),
         Command::Audit(audit) => (None, audit.database().database_url.clone()),
         Command::Log(command) => (None, command.database().database_url.clone()),
+        Command::Quarantine(command) => (None, command.database().database_url.clone()),
         Command::Subscription(command) => (None, command.database().database_url.clone()),
         Command::Subject(command) => (None, command.database_url()),
         Command::Workflow(_)

@@ -69,6 +69,7 @@ impl Platform {
         let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
         let models = Arc::new(models(context, &policy)?);
         let leaving = watch::Sender::new(false);
+        let pulse = eventstore::pulse(&pool);
         let work = workers::Deps {
             log: log.clone(),
             plans: plans.clone(),
@@ -95,6 +96,7 @@ impl Platform {
             egress,
             models,
             leaving: leaving.subscribe(),
+            pulse,
         };
         Ok(Self { log, clock, app, leaving, work: Arc::new(work), pools })
     }

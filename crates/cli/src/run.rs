@@ -26,13 +26,17 @@ use crate::platform::Platform;
 use crate::postgres::{self, Server};
 use crate::random_uuid;
 
-/// How long requests and effects under way may take to end once we are told to stop. What has
-/// not ended by then is not lost: it is in the log, and goes on after the next start.
+/// How long requests of a development instance, and effects under way, may take to end once we are told
+/// to stop. What has not ended by then is not lost: it is in the log, and goes on after the next start.
 const GRACE: Duration = Duration::from_millis(1_500);
 
 /// How long a server of many still takes requests once it is told to stop, so that whoever divides the
 /// requests among them has time to notice that it is not ready any more.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long requests under way may take to end in a server of many. With [`DRAIN`] it is less than the
+/// ten seconds after which those who run containers kill what they have told to stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(7);
 
 /// How long connections to the database may take to close.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -70,7 +74,7 @@ pub(crate) async fn serve(context: &Context, stop: CancellationToken) -> Result<
     note(format!("serving on {}", url_of(&listener)?));
     let mut parts = JoinSet::new();
     add_api(&mut parts, listener, (platform.app, platform.leaving), (DRAIN, &stop));
-    until_stopped(parts, platform.pools, (DRAIN + GRACE, stop)).await
+    until_stopped(parts, platform.pools, (DRAIN + LAST_ANSWERS, stop)).await
 }
 
 /// The workers alone, beside others of their kind.

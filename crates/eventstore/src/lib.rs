@@ -24,6 +24,7 @@ mod pin;
 mod plans;
 mod port;
 mod postgres;
+mod pulse;
 mod subscription;
 pub mod tlog;
 mod when;
@@ -49,5 +50,6 @@ pub use port::{
     Metadata, Position, Recorded, Reply, Snapshot, StreamAppend, StreamId, Stretch, Version,
 };
 pub use postgres::{ArchiveError, Archived, Partition, PgEventStore, archive, partitions};
+pub use pulse::pulse;
 pub use subscription::Subscription;
 pub use when::position_at;

@@ -6,6 +6,7 @@ use domain::subject::Subject;
 use domain::{Aggregate, Fact, Id, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -100,7 +101,8 @@ pub struct Why {
     pub wait: u32,
     /// The task that waits, as a JSON Pointer into the document; empty for the workflow itself.
     pub task: String,
-    /// `timer`, `retry`, `timeout`, `http`, `agent`, `integration`, `notify` or `workflow`.
+    /// `timer`, `retry`, `timeout`, `http`, `agent`, `integration`, `notify` or `workflow`;
+    /// `quarantine` if what `wait` waits for is not done, because that went wrong each time.
     pub waits_for: String,
     /// Since when.
     pub since: DateTime<Utc>,
@@ -132,7 +134,26 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
     let found = query.build_query_as::<Detail>().fetch_optional(db).await?;
     let Some(mut execution) = found else { return Ok(None) };
     execution.tasks = tasks::of(reader, id).await?;
+    execution.why.extend(quarantine(reader, id).await?);
     Ok(Some(execution))
+}
+
+/// What nobody does for an execution at present, because it went wrong each time.
+async fn quarantine(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Why>> {
+    let (db, tenant) = reader.parts();
+    let found: Option<Json<Why>> = sqlx::query_scalar(
+        "SELECT jsonb_build_object('wait', item, 'task', '', 'waits_for', 'quarantine',
+             'since', since, 'until', retry_at, 'detail', cause || ': ' || reason)
+         FROM ops.quarantine
+         WHERE tenant = $1 AND category = $2 AND stream = $3
+             AND (retry_at IS NULL OR retry_at > clock_timestamp())",
+    )
+    .bind(tenant)
+    .bind(Execution::NAME)
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|Json(why)| why))
 }
 
 /// Executions, the newest first.

@@ -22,13 +22,23 @@ pub(crate) struct Item {
     pub(crate) key: Key,
     pub(crate) partition: i16,
     pub(crate) due_at: Timestamp,
+    /// Whether it went wrong before, in a way that may harm others.
+    pub(crate) is_suspect: bool,
+}
+
+/// What else there is to know of a piece of work.
+#[derive(Debug)]
+struct Place {
+    partition: i16,
+    due_at: Timestamp,
+    is_suspect: bool,
 }
 
 /// Work by the time it is due. Each piece stands in it once.
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
     tenants: BTreeMap<Id<Tenant>, BTreeSet<(Timestamp, Key)>>,
-    by_key: HashMap<Key, (Timestamp, i16)>,
+    by_key: HashMap<Key, Place>,
     /// Whose work was taken last: the next to come is another's, so that nobody waits behind all
     /// that somebody else has to do.
     last: Option<Id<Tenant>>,
@@ -40,12 +50,13 @@ impl Agenda {
         self.remove(&item.key);
         let of_tenant = self.tenants.entry(item.key.tenant).or_default();
         of_tenant.insert((item.due_at, item.key.clone()));
-        self.by_key.insert(item.key, (item.due_at, item.partition));
+        let Item { key, partition, due_at, is_suspect } = item;
+        self.by_key.insert(key, Place { partition, due_at, is_suspect });
     }
 
     /// Strikes a piece of work out.
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Item> {
-        let (due_at, partition) = self.by_key.remove(key)?;
+        let Place { partition, due_at, is_suspect } = self.by_key.remove(key)?;
         let entry = (due_at, key.clone());
         if let Some(of_tenant) = self.tenants.get_mut(&key.tenant) {
             of_tenant.remove(&entry);
@@ -53,7 +64,7 @@ impl Agenda {
                 self.tenants.remove(&key.tenant);
             }
         }
-        Some(Item { key: entry.1, partition, due_at })
+        Some(Item { key: entry.1, partition, due_at, is_suspect })
     }
 
     /// Whether a piece of work stands in it.
@@ -63,10 +74,8 @@ impl Agenda {
 
     /// Keeps only what satisfies a condition.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Key, i16) -> bool) {
-        let gone = |(key, (_, partition)): (&Key, &(Timestamp, i16))| {
-            (!keep(key, *partition)).then(|| key.clone())
-        };
-        let gone: Vec<Key> = self.by_key.iter().filter_map(gone).collect();
+        let gone = self.by_key.iter().filter(|(key, place)| !keep(key, place.partition));
+        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
         for key in &gone {
             self.remove(key);
         }
@@ -117,7 +126,8 @@ mod tests {
             stream: Uuid::nil(),
             item: number,
         };
-        Item { key, partition: 0, due_at: NOON + TimeDelta::seconds(after) }
+        let due_at = NOON + TimeDelta::seconds(after);
+        Item { key, partition: 0, due_at, is_suspect: false }
     }
 
     #[test]

@@ -8,10 +8,10 @@ use domain::agent::{self, Agent};
 use domain::invocation::{self, Command, FailureClass, Invocation, Report, accept, repair_message};
 use domain::prompt::{self, Prompt};
 use domain::{Id, Tenant};
-use eventstore::{Fence, load};
+use eventstore::load;
 use serde_json::Value;
 
-use crate::carry::{Carried, give, meta};
+use crate::carry::{Done, Performed};
 use crate::{Deps, Error};
 
 /// How long one call of a model may take, unless the agent says otherwise.
@@ -20,12 +20,11 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// Carries an invocation out, if it is still to be done.
 pub(crate) async fn carry_out(
     deps: &Deps,
-    fence: Fence,
     tenant: Id<Tenant>,
     id: Id<Invocation>,
-) -> Result<Carried, Error> {
+) -> Result<Performed, Error> {
     let (state, _) = load::<Invocation>(&*deps.log, tenant, id).await?;
-    let Some(new) = state.pending() else { return Ok(Carried::Done(vec![])) };
+    let Some(new) = state.pending() else { return Ok(Performed::Nothing) };
     let began = deps.clock.now();
     let mut report = Report::default();
     let outcome = if state.is_erased() {
@@ -35,12 +34,10 @@ pub(crate) async fn carry_out(
     };
     let took = (deps.clock.now() - began).num_milliseconds();
     report.duration_ms = u64::try_from(took).unwrap_or_default();
-    let command = match outcome {
+    Ok(Performed::Done(Done::Answered(match outcome {
         Ok(output) => Command::Complete { output, report },
         Err((class, detail)) => Command::Fail { class, detail, report },
-    };
-    give(deps, fence, id, &command, meta(deps, tenant, id.as_uuid(), "answer")).await?;
-    Ok(Carried::Done(vec![]))
+    })))
 }
 
 type Outcome = Result<Value, (FailureClass, String)>;

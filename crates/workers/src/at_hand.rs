@@ -31,6 +31,12 @@ impl AtHand {
         let fresh = || Arc::new(tokio::sync::Mutex::new(Held::new(tenant, id)));
         known.entry((tenant.as_uuid(), id.as_uuid())).or_insert_with(fresh).clone()
     }
+
+    /// Has an execution read anew, by whoever has it next: a panic may have left it half way.
+    pub(crate) async fn forget(&self, tenant: Id<Tenant>, id: Id<Execution>) {
+        let hand = self.execution(tenant, id);
+        *hand.lock().await = Held::new(tenant, id);
+    }
 }
 
 #[cfg(test)]

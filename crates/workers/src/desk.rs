@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::agenda::{Agenda, Item, Key};
-use crate::carry::{self, Carried};
+use crate::carry::{Carried, Done, Failed, carry};
 use crate::leases::{Divided, Lease, Owned, count_refused};
-use crate::{Deps, Error};
+use crate::turns::Turns;
+use crate::{Deps, Error, quarantine};
 
 /// What the desks of all processes share: the partitions that `rm.work` names.
 pub(crate) const WORK: Divided = Divided { name: "work", slices: 256 };
@@ -54,16 +55,23 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);
 /// The longest pause after repeated failures.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(30);
 
+/// The same for what is done, and only to be noted.
+const LONGEST_UNNOTED: TimeDelta = TimeDelta::seconds(1);
+
+/// After so many failures in a row of which the last was a panic, work is left alone.
+const PANICS: u32 = 3;
+
 /// A piece of work that came back from whoever did it.
 struct Back {
     item: Item,
-    result: Result<Carried, Error>,
+    result: Result<Carried, Failed>,
 }
 
 /// The desk of one worker.
 pub(crate) struct Desk {
     deps: Arc<Deps>,
     owned: watch::Receiver<Owned>,
+    turns: Arc<Turns>,
     /// How far the table of open work is, as the projector of this process tells.
     opened: watch::Receiver<Position>,
     agenda: Agenda,
@@ -72,6 +80,8 @@ pub(crate) struct Desk {
     tenants: HashMap<Id<Tenant>, usize>,
     /// How often in a row a piece of work has failed.
     failures: HashMap<Key, u32>,
+    /// What was done and could not be noted.
+    unnoted: HashMap<Key, Done>,
     /// Everything up to here in the table of open work has been seen.
     seen: Position,
     /// How often in a row nothing more was to be seen, although the log goes on.
@@ -81,18 +91,22 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(
+        worker: Uuid,
         deps: Arc<Deps>,
         owned: watch::Receiver<Owned>,
         opened: watch::Receiver<Position>,
     ) -> Self {
+        let turns = Arc::new(Turns::new(worker, deps.pool.clone()));
         Self {
             deps,
             owned,
+            turns,
             opened,
             agenda: Agenda::default(),
             under_way: HashSet::new(),
             tenants: HashMap::new(),
             failures: HashMap::new(),
+            unnoted: HashMap::new(),
             seen: 0,
             in_vain: 0,
             back: mpsc::unbounded_channel(),
@@ -115,7 +129,7 @@ impl Desk {
                 _ = look_over.tick() => self.look_over().await,
                 Ok(()) = self.owned.changed() => self.look_over().await,
                 Some(back) = self.back.1.recv() => {
-                    self.take_back(back);
+                    self.take_back(back).await;
                     Ok(())
                 }
                 Ok(()) = self.opened.changed() => {
@@ -178,20 +192,17 @@ impl Desk {
             *self.tenants.entry(item.key.tenant).or_default() += 1;
             let deps = self.deps.clone();
             let back = self.back.0.clone();
+            let done = self.unnoted.remove(&item.key);
+            let is_careful = item.is_suspect || self.owned.borrow().is_careful;
+            let turns = is_careful.then(|| self.turns.clone());
             tokio::spawn(async move {
-                let work = tokio::spawn({
-                    let item = item.clone();
-                    async move { carry::carry(&deps, &item, &lease).await }
-                });
-                // A panic in one piece of work must not lose it, nor stop the others.
-                let result =
-                    work.await.unwrap_or_else(|panic| Err(Error::Panicked(panic.to_string())));
+                let result = carry(&deps, &item, (&lease, turns.as_deref()), done).await;
                 let _ = back.send(Back { item, result });
             });
         }
     }
 
-    fn take_back(&mut self, Back { item, result }: Back) {
+    async fn take_back(&mut self, Back { item, result }: Back) {
         self.under_way.remove(&item.key);
         if let Entry::Occupied(mut count) = self.tenants.entry(item.key.tenant) {
             *count.get_mut() -= 1;
@@ -203,6 +214,9 @@ impl Desk {
         match result {
             Ok(carried) => {
                 self.failures.remove(&item.key);
+                if item.is_suspect {
+                    self.clear(&item.key).await;
+                }
                 let next = match carried {
                     Carried::Done(opened) => opened,
                     Carried::Later => vec![Item { due_at: now + LOOK_AGAIN, ..item }],
@@ -212,20 +226,50 @@ impl Desk {
                 }
             }
             // Whoever has the partition now finds it in the table of open work.
-            Err(error) if error.is_fenced() => {
+            Err(Failed { error, .. }) if error.is_fenced() => {
                 self.failures.remove(&item.key);
                 tracing::warn!(stream = %item.key.stream, %error, "what came late was refused");
                 let pool = self.deps.pool.clone();
                 tokio::spawn(async move { count_refused(&pool, WORK.name, item.partition).await });
             }
-            Err(error) => {
+            Err(Failed { error, done }) => {
                 let failed = self.failures.entry(item.key.clone()).or_default();
                 *failed += 1;
-                let pause = pause(*failed);
+                let panics = matches!(error, Error::Panicked(_));
+                let is_poison =
+                    error.is_newer() || (panics && (item.is_suspect || *failed >= PANICS));
+                if is_poison && self.isolate(&item, &error).await {
+                    return;
+                }
+                let failed = self.failures.get(&item.key).copied().unwrap_or_default();
+                let longest = if done.is_some() { LONGEST_UNNOTED } else { LONGEST_PAUSE };
+                let pause = pause(failed).min(longest);
+                if let Some(done) = done {
+                    self.unnoted.insert(item.key.clone(), done);
+                }
                 let (stream, item_number) = (item.key.stream, item.key.item);
                 tracing::warn!(%stream, item = item_number, failed, %error, "work failed; it is tried again");
                 self.put(Item { due_at: now + pause, ..item });
             }
+        }
+    }
+
+    /// Leaves the stream of a piece of work alone; whether that could be said to all.
+    async fn isolate(&mut self, item: &Item, error: &Error) -> bool {
+        let Key { tenant, category, stream, item: number } = &item.key;
+        if let Err(unsaid) = quarantine::isolate(&self.deps.pool, &item.key, error).await {
+            tracing::warn!(%stream, error = %unsaid, "a stream could not be quarantined");
+            return false;
+        }
+        tracing::error!(%tenant, category, %stream, item = number, %error, "a stream is in quarantine");
+        self.agenda.retain(|key, _| key.stream != *stream);
+        self.failures.remove(&item.key);
+        true
+    }
+
+    async fn clear(&self, key: &Key) {
+        if let Err(error) = quarantine::clear(&self.deps.pool, key).await {
+            tracing::warn!(stream = %key.stream, %error, "it stays under suspicion");
         }
     }
 
@@ -256,6 +300,7 @@ impl Desk {
         let open: HashSet<Key> = rows.iter().map(|(item, _)| item.key.clone()).collect();
         self.agenda.retain(|key, partition| partitions.contains(&partition) && open.contains(key));
         self.failures.retain(|key, _| open.contains(key));
+        self.unnoted.retain(|key, _| open.contains(key));
         for (item, _) in rows {
             if !self.agenda.contains(&item.key) {
                 self.put(item);
@@ -276,7 +321,7 @@ fn may(under_way: &HashMap<Id<Tenant>, usize>, tenant: Id<Tenant>) -> bool {
 
 /// The pause after so many failures in a row: 100 ms, doubling.
 fn pause(failures: u32) -> TimeDelta {
-    TimeDelta::milliseconds(100 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+    TimeDelta::milliseconds(100 << failures.saturating_sub(1).min(16))
 }
 
 /// Open work of some partitions that changed after a position.
@@ -285,21 +330,24 @@ async fn fetch(
     partitions: &[i16],
     after: Position,
 ) -> Result<Vec<(Item, Position)>, sqlx::Error> {
-    type Row = (Uuid, String, Uuid, i32, i16, Timestamp, i64);
+    type Row = (Uuid, String, Uuid, i32, i16, Timestamp, i64, bool);
     let rows: Vec<Row> = sqlx::query_as(
         "
-        SELECT tenant, category, stream, item, partition, due_at, position
-        FROM rm.work
-        WHERE partition = ANY($1) AND position > $2
+        SELECT w.tenant, w.category, w.stream, w.item, w.partition, w.due_at, w.position,
+            coalesce(q.item = w.item, false)
+        FROM rm.work w
+        LEFT JOIN ops.quarantine q USING (tenant, category, stream)
+        WHERE w.partition = ANY($1) AND w.position > $2
+            AND (q.stream IS NULL OR q.retry_at <= clock_timestamp())
         ",
     )
     .bind(partitions)
     .bind(after)
     .fetch_all(pool)
     .await?;
-    let item = |(tenant, category, stream, item, partition, due_at, position): Row| {
+    let item = |(tenant, category, stream, item, partition, due_at, position, is_suspect): Row| {
         let key = Key { tenant: Id::from_uuid(tenant), category, stream, item };
-        (Item { key, partition, due_at }, position)
+        (Item { key, partition, due_at, is_suspect }, position)
     };
     Ok(rows.into_iter().map(item).collect())
 }

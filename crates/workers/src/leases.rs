@@ -18,7 +18,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::Error;
+use crate::desk::WORK;
+use crate::{Error, turns};
 
 /// How long a lease lasts without being renewed. If nobody can tell whether its owner died, its work
 /// stands still this long.
@@ -71,11 +72,13 @@ impl Lease {
 pub(crate) struct Owned {
     pub(crate) slices: Slices,
     pub(crate) until: Instant,
+    /// Whether one died so lately that all are to be careful.
+    pub(crate) is_careful: bool,
 }
 
 impl Owned {
     fn nothing() -> Self {
-        Self { slices: Slices::new(), until: Instant::now() }
+        Self { slices: Slices::new(), until: Instant::now(), is_careful: false }
     }
 
     /// Whether the leases still last. They end a second early here, so that a call begun at the
@@ -170,7 +173,11 @@ impl Leases {
     pub(crate) async fn renew(&self, dead: &[Uuid]) -> Result<(), Error> {
         let asked = Instant::now();
         let mut tx = self.pool.begin().await?;
-        self.bury(&mut tx, dead).await?;
+        // What was called the same before it began is dead.
+        let before = self.known().renewed_at.is_none().then_some(self.worker);
+        let dead: Vec<Uuid> = dead.iter().copied().chain(before).collect();
+        self.bury(&mut tx, &dead).await?;
+        let is_careful = turns::is_careful(&mut tx).await?;
         let members = self.members(&mut tx).await?;
         let slices = usize::try_from(self.divided.slices).unwrap_or_default();
         let share = slices.div_ceil(members.len().max(1));
@@ -191,7 +198,7 @@ impl Leases {
         // Only other slices are news; a later end of the same ones is not.
         self.owned.send_if_modified(|owned| {
             let news = owned.slices != held;
-            *owned = Owned { slices: held, until };
+            *owned = Owned { slices: held, until, is_careful };
             news
         });
         Ok(())
@@ -244,12 +251,14 @@ impl Leases {
         .bind(dead)
         .execute(&mut *db)
         .await?;
-        sqlx::query("DELETE FROM ops.member WHERE name = $1 AND id = ANY ($2)")
-            .bind(self.divided.name)
-            .bind(dead)
-            .execute(db)
-            .await
-            .map(drop)
+        let gone = "DELETE FROM ops.member WHERE name = $1 AND id = ANY ($2) RETURNING id";
+        let gone: Vec<Uuid> =
+            sqlx::query_scalar(gone).bind(self.divided.name).bind(dead).fetch_all(&mut *db).await?;
+        // Everybody takes part in the work: there each death is met once.
+        if self.divided.name == WORK.name && !gone.is_empty() {
+            turns::suspect(db, &gone).await?;
+        }
+        Ok(())
     }
 
     /// Lets go of everything, so that others need not wait for the leases to end. To be called when

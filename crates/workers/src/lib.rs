@@ -15,13 +15,19 @@ mod http;
 mod leases;
 mod notary;
 mod notifier;
+#[cfg(test)]
+mod poison;
 mod presence;
+pub mod quarantine;
 mod react;
 pub mod signing;
 #[cfg(test)]
 mod simulation;
 pub mod subscriptions;
 mod supervise;
+mod turns;
+#[cfg(test)]
+mod unused;
 
 use std::sync::Arc;
 
@@ -87,5 +93,21 @@ impl Error {
     /// Whether the slice that it was done for is somebody else's by now.
     fn is_fenced(&self) -> bool {
         matches!(self, Self::Log(eventstore::Error::Fenced(_)))
+    }
+
+    /// Whether a newer release knows what to do.
+    fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Log(eventstore::Error::Newer { .. })
+                | Self::Plan(PlanError::Store(eventstore::Error::Newer { .. }))
+        )
+    }
+
+    /// What a panic said.
+    fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panicked(text.unwrap_or("without a message").to_owned())
     }
 }

@@ -4,20 +4,19 @@ use connectors::channels::email::{Message, Sent};
 use domain::notification::{Command, Notification};
 use domain::template::Template;
 use domain::{Id, Tenant};
-use eventstore::{Fence, load};
+use eventstore::load;
 
-use crate::carry::{Carried, give, meta};
+use crate::carry::{Done, Performed};
 use crate::{Deps, Error};
 
 /// Makes one attempt, if one is due.
 pub(crate) async fn deliver(
     deps: &Deps,
-    fence: Fence,
     tenant: Id<Tenant>,
     id: Id<Notification>,
-) -> Result<Carried, Error> {
+) -> Result<Performed, Error> {
     let (state, version) = load::<Notification>(&*deps.log, tenant, id).await?;
-    let Some(due) = state.due(deps.clock.now()) else { return Ok(Carried::Done(vec![])) };
+    let Some(due) = state.due(deps.clock.now()) else { return Ok(Performed::Nothing) };
     let (template, _) = load::<Template>(&*deps.log, tenant, due.template).await?;
     let rendered = match template.version(Some(due.version)) {
         _ if state.is_erased() => Err("whoever it was for was erased".to_owned()),
@@ -45,7 +44,5 @@ pub(crate) async fn deliver(
         }
         Err(detail) => Command::RecordFailure { detail, permanent: true },
     };
-    let work = format!("attempt/{version}");
-    give(deps, fence, id, &command, meta(deps, tenant, id.as_uuid(), &work)).await?;
-    Ok(Carried::Done(vec![]))
+    Ok(Performed::Done(Done::Attempted(command, version)))
 }

@@ -39,7 +39,7 @@ pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
         Arc::new(Leases::new(worker, pool, log, (divided, presence.watch())))
     };
     let opened = watch::Sender::new(0);
-    let held = Held { work: lease(WORK), policies: lease(POLICIES), opened };
+    let held = Held { worker, work: lease(WORK), policies: lease(POLICIES), opened };
     let mut loops = JoinSet::new();
     // Until the leases are let go of.
     let present = tokio::spawn(presence.hold());
@@ -67,6 +67,7 @@ pub async fn run(deps: Arc<Deps>, options: Options, stop: CancellationToken) {
 /// The leases of a worker, and what its loops tell each other.
 #[derive(Clone)]
 struct Held {
+    worker: Uuid,
     work: Arc<Leases>,
     policies: Arc<Leases>,
     /// How far the table of open work is, whenever the projector of this process has changed it.
@@ -84,7 +85,8 @@ type Loop = fn(Arc<Deps>, &Held, CancellationToken) -> Running;
 
 const LOOPS: &[(&str, Loop)] = &[
     ("desk", |deps, held, stop| {
-        tokio::spawn(Desk::new(deps, held.work.watch(), held.opened.subscribe()).run(stop))
+        let opened = held.opened.subscribe();
+        tokio::spawn(Desk::new(held.worker, deps, held.work.watch(), opened).run(stop))
     }),
     ("policies", |deps, held, stop| tokio::spawn(react::run(deps, held.policies.watch(), stop))),
     ("notary", |deps, _, stop| tokio::spawn(notary::run(deps, stop))),

@@ -69,6 +69,15 @@ async fn closing(State(app): State<App>, request: Request, next: Next) -> Respon
     response
 }
 
+/// Refuses at once what would wait in vain for a database that is away.
+pub(crate) async fn reachable(State(app): State<App>, request: Request, next: Next) -> Response {
+    if *app.pulse.borrow() {
+        next.run(request).await
+    } else {
+        Problem::unavailable("unavailable", "the database is away", 1).into_response()
+    }
+}
+
 /// Refuses what is too long or packed before anything reads it.
 async fn bounded(request: Request, next: Next) -> Response {
     let uri = request.uri().path_and_query().map_or(0, |target| target.as_str().len());

@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// The log as an audit trail
     #[command(subcommand)]
     Audit(Box<Audit>),
+    /// Streams that nobody works on because that went wrong each time
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Those who follow the log to carry something out, and what they cannot go on with
     #[command(subcommand)]
     Subscription(Subscription),
@@ -345,6 +348,31 @@ impl Log {
     pub(crate) fn database(&self) -> &Database {
         match self {
             Self::List { database } | Self::Archive { database, .. } => database,
+        }
+    }
+}
+
+/// Commands on what is in quarantine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// List the streams that nobody works on because that went wrong each time, and why
+    List {
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Have them worked on again
+    Release {
+        /// Only this stream
+        stream: Option<uuid::Uuid>,
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+impl Quarantine {
+    pub(crate) fn database(&self) -> &Database {
+        match self {
+            Self::List { database } | Self::Release { database, .. } => database,
         }
     }
 }

@@ -7,6 +7,7 @@ mod execution;
 mod log;
 mod migrate;
 mod projection;
+mod quarantine;
 mod replay;
 mod resource;
 mod subject;
@@ -30,6 +31,7 @@ pub(crate) use check::check;
 pub(crate) use log::log;
 pub(crate) use migrate::migrate;
 pub(crate) use projection::projection;
+pub(crate) use quarantine::quarantine;
 pub(crate) use replay::replay;
 pub(crate) use subscription::subscription;
 

@@ -125,7 +125,8 @@ impl Execution {
     /// outgrow it end the execution with an error that says so. So does going on for ever.
     fn turn(&self, (turn, outcome): (Turn, Outcome)) -> Vec<Event> {
         let parent = self.parent();
-        let endless = turn.runs > RUN_LIMIT && matches!(outcome, Outcome::Waiting);
+        let runs = turn.runs.saturating_sub(self.rested());
+        let endless = runs > RUN_LIMIT && matches!(outcome, Outcome::Waiting);
         let end = match outcome {
             Outcome::Waiting => None,
             Outcome::Completed(output) => Some(Event::Completed { output: output.into(), parent }),
@@ -148,8 +149,9 @@ impl Execution {
             );
             Standard::Runtime.error(detail).with_status(413)
         } else if endless {
-            Standard::Runtime
-                .error(format!("this execution has run {RUN_LIMIT} tasks: it has no end"))
+            Standard::Runtime.error(format!(
+                "this execution has run {RUN_LIMIT} tasks without waiting for anything: it has no end"
+            ))
         } else {
             return events;
         };

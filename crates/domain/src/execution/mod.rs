@@ -42,5 +42,6 @@ pub const TURN_LIMIT: usize = 240 * 1024;
 /// How deep the data of one turn may nest; the log takes 100 levels an event.
 pub const DEPTH_LIMIT: usize = 95;
 
-/// How many tasks one execution may run, so that a workflow without an end has one.
-pub const RUN_LIMIT: u32 = 250_000;
+/// How many tasks one execution may run without ever waiting for anything, so that a workflow that goes
+/// round for ever has an end. One that waits, for a time or for an answer, may go on for years.
+pub const RUN_LIMIT: u32 = 2_500_000;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Caller, Error, Event, Thread, Trigger, Turn, Wait, WaitId};
+use super::{Caller, Error, Event, Purpose, Thread, Trigger, Turn, Wait, WaitId, What};
 use crate::Id;
 use crate::subject::Subject;
 use crate::workflow::Workflow;
@@ -22,6 +22,8 @@ pub struct Execution {
     pub(super) waits: BTreeMap<WaitId, Wait>,
     /// How many runs of tasks there have been.
     pub(super) runs: u32,
+    /// How many there had been when it last waited for anything.
+    pub(super) rested: u32,
     /// The last number given to a wait or a thread.
     pub(super) serial: u32,
 }
@@ -100,6 +102,16 @@ impl Execution {
         self.waits.get(&id)
     }
 
+    /// How many runs of tasks there had been when it last waited, seen from its next turn: while a
+    /// branch merely lets others have their turn the execution as a whole does not wait.
+    pub(super) fn rested(&self) -> u32 {
+        let goes_on = self.waits.values().any(|wait| match wait.what {
+            What::Timer { purpose: Purpose::Breath, .. } => true,
+            What::Timer { .. } | What::Call { .. } => false,
+        });
+        if goes_on { self.rested } else { self.runs }
+    }
+
     pub(super) fn note(&mut self, event: &Event) {
         match event {
             Event::Started { id, workflow, revision, version: _, input, subject, trigger } => {
@@ -129,6 +141,7 @@ impl Execution {
 
     /// Copies what a turn changed.
     fn take(&mut self, turn: &Turn) {
+        self.rested = self.rested();
         for (number, thread) in &turn.threads {
             match thread {
                 Some(thread) => self.threads.insert(*number, thread.clone()),

@@ -265,8 +265,14 @@ fn cut_off(seen: &Seen, figures: &mut Figures) -> Vec<String> {
     let mut found = vec![];
     for op in seen.ops.iter().filter(|op| is_cut_off(op, &seen.windows)) {
         let execution = of_key.get(op.ask.key.as_str()).and_then(|id| seen.executions.get(id));
-        // It was started while somebody waited for the answer, not when they asked again.
-        if execution.is_some_and(|one| moment(seen, one.started) <= op.ended) {
+        // It was started while somebody waited for this answer: not when they asked again, and not by
+        // whom they had asked the same before.
+        let is_only = |other: &Op| {
+            std::ptr::eq(other, op) || other.ask.key != op.ask.key || other.invoked > op.ended
+        };
+        if execution.is_some_and(|one| moment(seen, one.started) <= op.ended)
+            && seen.ops.iter().all(is_only)
+        {
             let (server, key) = (op.server, &op.ask.key);
             found.push(format!("server {server} did {key} and stopped: {:?}", op.outcome));
         } else {

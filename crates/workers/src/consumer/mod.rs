@@ -370,7 +370,7 @@ impl<H: Handler> Consumer<H> {
             let fence = Fence { lease: self.name, slice: slice.number, epoch: slice.fence };
             let handled = AssertUnwindSafe(self.handler.handle(event, fence, db));
             let handled = handled.catch_unwind().await;
-            match handled.unwrap_or_else(|panic| Err(Error::Panicked(message(&*panic)))) {
+            match handled.unwrap_or_else(|panic| Err(Error::of_panic(&*panic))) {
                 Err(error) if error.is_fenced() => return Ok(Kept::Fenced),
                 handled => handled?,
             }
@@ -450,13 +450,6 @@ impl<H: Handler> Consumer<H> {
         }
         Ok(kept)
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("without a message").to_owned()
 }
 
 /// Whether an error says nothing about the event: everything stands still until it is over.

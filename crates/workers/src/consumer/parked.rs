@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::error::Error as _;
 
 use domain::{Id, Tenant};
-use eventstore::{PlanError, Recorded, Version};
+use eventstore::{Recorded, Version};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -36,11 +36,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(tries: u32, error: &Error) -> Self {
-        let newer = matches!(
-            error,
-            Error::Log(eventstore::Error::Newer { .. })
-                | Error::Plan(PlanError::Store(eventstore::Error::Newer { .. }))
-        );
+        let newer = error.is_newer();
         let mut reason = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {

@@ -197,3 +197,26 @@ impl Run<'_> {
         }
     }
 }
+
+/// Found by a starved fleet: when the log did not take an answer the call was made again.
+#[test]
+fn an_answer_that_the_log_does_not_take_is_not_asked_for_again() {
+    let house = House::build();
+    for n in 0..VARIANTS {
+        let mut run = begin(&house, "row", n);
+        let parent = run.parent();
+        let (_, item) = run.due().remove(0);
+        run.workers[0].carry(item.clone());
+        for refusal in [0, 1] {
+            let turn = run.turns(turns(parent)).expect("the answer");
+            run.arrive(turn.what, refusal);
+            run.turns(|_| false);
+            assert_eq!(run.due().len(), 1, "{}", run.told());
+            run.workers[0].carry(item.clone());
+        }
+        run.settle();
+        let made = run.world.state().outside.ledger.len();
+        assert!(made <= 1, "{}", run.told());
+        run.ends_well(&house);
+    }
+}

@@ -3,15 +3,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use connectors::channels::email::{Email, Message, SendError, Sent};
-use connectors::egress::Policy;
-use connectors::models::{Models, ProviderConfig};
-use connectors::vault::Vault;
 use domain::scenario::NOON;
 use domain::workflow::{self, Plan, Workflow};
 use domain::{Actor, Aggregate, Id, Tenant};
-use eventstore::personal::Keyring;
 use eventstore::{
     Append, Clock, Draft, EventStore, Expected, MemoryEventStore, Metadata, Plans, Request,
     StreamAppend, StreamId, execute,
@@ -24,7 +18,8 @@ use super::documents::{BELOW, Document, TOP};
 use super::outside::Door;
 use super::store::Log;
 use super::world::World;
-use crate::{AtHand, Deps};
+use crate::Deps;
+use crate::unused::Unused;
 
 pub(super) fn tenant() -> Id<Tenant> {
     Id::from_uuid(Uuid::from_u128(1))
@@ -53,28 +48,12 @@ pub(super) struct House {
     unused: Unused,
 }
 
-/// Nothing of this is touched by timers, HTTP calls, child executions and their policies: the pool
-/// leads nowhere, so that whatever did touch it would fail.
-struct Unused {
-    pool: sqlx::PgPool,
-    models: Arc<Models>,
-    keys: Arc<Keyring>,
-    vault: Arc<Vault>,
-}
-
 impl House {
     pub(super) fn build() -> Self {
         let pool = PgPoolOptions::new().max_lifetime(None).idle_timeout(None);
         let pool = pool.connect_lazy("postgres://nobody@127.0.0.1:1/nothing").expect("a URL");
-        let models = Models::new(vec![ProviderConfig::sandbox()], None, &Policy::default());
-        let (keys, vault) =
-            (Keyring::new(pool.clone(), &[0; 32]), Vault::new(pool.clone(), [0; 32]));
-        let unused = Unused {
-            models: Arc::new(models.expect("the sandbox")),
-            keys: Arc::new(keys),
-            vault: Arc::new(vault),
-            pool,
-        };
+        // The pool leads nowhere, so that whatever touched it would fail.
+        let unused = Unused::new(pool);
         let (plans, log) = (Arc::new(Plans::default()), MemoryEventStore::default());
         let streams = TOP.iter().chain(BELOW).map(|document| publish(&log, &plans, document));
         let meta = meta(&Clock::fixed(NOON), Uuid::nil());
@@ -90,19 +69,9 @@ impl House {
 
     /// What a worker has that just began.
     pub(super) fn deps(&self, world: &Arc<World>) -> Deps {
-        Deps {
-            log: Arc::new(Log(world.clone())),
-            plans: self.plans.clone(),
-            at_hand: AtHand::default(),
-            pool: self.unused.pool.clone(),
-            clock: Clock::fixed(NOON),
-            egress: Arc::new(Door(world.clone())),
-            models: self.unused.models.clone(),
-            keys: self.unused.keys.clone(),
-            vault: self.unused.vault.clone(),
-            email: Arc::new(Nobody),
-            mail_from: String::new(),
-        }
+        let log = Arc::new(Log(world.clone()));
+        let egress = Arc::new(Door(world.clone()));
+        self.unused.deps(log, self.plans.clone(), Clock::fixed(NOON), egress)
     }
 }
 
@@ -128,14 +97,4 @@ fn publish(log: &MemoryEventStore, plans: &Plans, document: &Document) -> Stream
     let events = rows.iter().map(draft).collect();
     debug_assert_eq!(stream.category, Workflow::NAME);
     StreamAppend { stream, expected: Expected::None, subject: None, events }
-}
-
-#[derive(Debug)]
-struct Nobody;
-
-#[async_trait]
-impl Email for Nobody {
-    async fn send(&self, _: &Message) -> Result<Sent, SendError> {
-        Err(SendError { permanent: true, detail: "nobody sends e-mail here".to_owned() })
-    }
 }

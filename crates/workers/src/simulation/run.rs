@@ -20,7 +20,7 @@ use super::record::{Waited, short};
 use super::worker::{Outcome, Worker};
 use super::world::{What, World, failed};
 use crate::agenda::{Item, Key};
-use crate::carry::Carried;
+use crate::carry::{Carried, Failed};
 use crate::desk::WORK;
 use crate::leases::Divided;
 use crate::react::POLICIES;
@@ -97,9 +97,12 @@ impl<'a> Run<'a> {
                     self.workers[worker].agenda.put(item);
                 }
             }
-            Outcome::Carried(item, Err(error)) => {
+            Outcome::Carried(item, Err(Failed { error, done })) => {
                 let (stream, number) = (short(item.key.stream), item.key.item);
                 self.say(worker, || format!("failed at wait {number} of {stream}: {error}"));
+                if let Some(done) = done.filter(|_| !error.is_fenced()) {
+                    self.workers[worker].unnoted.insert(item.key, done);
+                }
             }
             Outcome::Reacted(fence, Ok(())) => {
                 // The checkpoint is a row of the lease's own, so that it knows the newest epoch.
@@ -248,7 +251,7 @@ pub(super) fn item(id: Uuid, waited: &Waited) -> Item {
     let number = i32::try_from(waited.wait.id).unwrap_or(i32::MAX);
     let category = Execution::NAME.to_owned();
     let key = Key { tenant: tenant(), category, stream: id, item: number };
-    Item { key, partition: projections::partition(id), due_at: waited.due_at() }
+    Item { key, partition: projections::partition(id), due_at: waited.due_at(), is_suspect: false }
 }
 
 fn put<T>(slot: &super::world::Slot<T>, answer: T) {

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::documents::Document;
 use super::house::{House, meta, tenant, workflow};
 use super::world::World;
-use crate::agenda::{Agenda, Item};
-use crate::carry::{self, Carried};
+use crate::agenda::{Agenda, Item, Key};
+use crate::carry::{Carried, Done, Failed, carry};
 use crate::desk::WORK;
 use crate::leases::{Divided, Lease, Owned, Slices};
 use crate::react::{POLICIES, react};
@@ -27,7 +27,7 @@ use crate::{Deps, Error};
 /// What came of a job.
 pub(super) enum Outcome {
     /// A piece of work: what follows from it.
-    Carried(Item, Result<Carried, Error>),
+    Carried(Item, Result<Carried, Failed>),
     /// The policies, of an event of a slice.
     Reacted(Fence, Result<(), Error>),
     /// The log was told of an epoch.
@@ -56,6 +56,8 @@ pub(super) struct Worker {
     owned: BTreeMap<&'static str, watch::Sender<Owned>>,
     pub(super) agenda: Agenda,
     pub(super) jobs: Vec<Job>,
+    /// What was done and could not be noted.
+    pub(super) unnoted: BTreeMap<Key, Done>,
     /// How far the clock of its machine is wrong, in seconds. It should not matter.
     pub(super) wrong_by: i64,
 }
@@ -64,11 +66,14 @@ impl Worker {
     pub(super) fn new(number: usize, house: &House, world: &Arc<World>) -> Self {
         let owned = [WORK, POLICIES].map(|divided| {
             let until = Instant::now() + Duration::from_secs(1_000_000);
-            (divided.name, watch::Sender::new(Owned { slices: Slices::new(), until }))
+            (
+                divided.name,
+                watch::Sender::new(Owned { slices: Slices::new(), until, is_careful: false }),
+            )
         });
         let deps = Arc::new(house.deps(world));
-        let (agenda, jobs) = (Agenda::default(), vec![]);
-        Self { number, life: 0, deps, owned: owned.into(), agenda, jobs, wrong_by: 0 }
+        let (agenda, jobs, unnoted) = (Agenda::default(), vec![], BTreeMap::new());
+        Self { number, life: 0, deps, owned: owned.into(), agenda, jobs, unnoted, wrong_by: 0 }
     }
 
     /// Dies at once, and another one begins in its place that knows nothing.
@@ -119,8 +124,9 @@ impl Worker {
         let Some(lease) = self.lease(WORK, item.partition) else { return false };
         let deps = self.deps.clone();
         let wait = (item.key.stream, u32::try_from(item.key.item).expect("small"));
+        let done = self.unnoted.remove(&item.key);
         self.begin((Some(wait), None), async move {
-            let carried = carry::carry(&deps, &item, &lease).await;
+            let carried = carry(&deps, &item, (&lease, None), done).await;
             Outcome::Carried(item, carried)
         });
         true

@@ -69,6 +69,18 @@ fn a_loop_without_an_end_is_ended() {
 }
 
 #[test]
+fn a_loop_that_waits_each_time_goes_on_for_ever() {
+    let rounds = "do: [{rest: {wait: {minutes: 1}}}, {on: {set: {x: 1}, then: rest}}]";
+    let mut run = start(rounds, nothing());
+    run.state.runs = 10 * RUN_LIMIT;
+    for _ in 0..3 {
+        run.pass(60);
+        assert_eq!((run.state.phase(), run.timers(Purpose::Wait).len()), (&Phase::Running, 1));
+    }
+    assert!(run.state.runs > 10 * RUN_LIMIT);
+}
+
+#[test]
 fn costly_expressions_take_several_turns_and_are_bounded_in_one_task() {
     let costly = "${ [range(20000)] | length }";
     let each = format!(

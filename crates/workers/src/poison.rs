@@ -1,0 +1,333 @@
+//! Executions that go wrong whoever works on them, and workers that are real processes: this very
+//! test, run again, on a log in which one execution is bad.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use connectors::egress::{Egress, Policy};
+use domain::execution::{Command, Execution, NewExecution, Phase, Trigger};
+use domain::workflow::{self, Plan, Workflow};
+use domain::{Actor, Id, Tenant};
+use eventstore::{
+    Answered, Append, Appended, Clock, Error, EventStore, Fence, Filter, Metadata, PgEventStore,
+    Plans, Position, Recorded, Request, Snapshot, StreamId, Stretch, Version, execute, load,
+};
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::process::{Child, Command as Process};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::quarantine::{self, Quarantined};
+use crate::unused::Unused;
+use crate::{Options, run};
+
+/// The execution that is bad.
+const POISON: Uuid = Uuid::from_u128(0xbad);
+/// How many others there are.
+const OTHERS: u128 = 20;
+
+const DOCUMENT: &str = "
+document: {dsl: 1.0.3, namespace: test, name: short, version: 1.0.0}
+do:
+  - rest: {wait: {milliseconds: 1}}
+  - over: {set: {over: true}}
+";
+
+/// What is bad about the log.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Whoever takes a turn of the bad execution panics.
+    Panics,
+    /// Whoever does so kills its process.
+    Aborts,
+    /// This release does not know all its events.
+    IsOld,
+    /// Nothing.
+    IsWell,
+}
+
+struct Log(PgEventStore, Way);
+
+#[async_trait]
+impl EventStore for Log {
+    async fn append(&self, append: Append) -> Result<Appended, Error> {
+        match self.1 {
+            _ if append.streams.iter().all(|part| part.stream.id != POISON) => {}
+            Way::Panics => panic!("on purpose"),
+            Way::Aborts => std::process::abort(),
+            Way::IsOld | Way::IsWell => {}
+        }
+        self.0.append(append).await
+    }
+
+    async fn load(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Error> {
+        let mut rows = self.0.load(stream, after, limit).await?;
+        if matches!(self.1, Way::IsOld) && stream.id == POISON {
+            for row in &mut rows {
+                row.schema = 1_000;
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn fence(&self, fences: &[Fence]) -> Result<(), Error> {
+        self.0.fence(fences).await
+    }
+
+    async fn answered(
+        &self,
+        tenant: Id<Tenant>,
+        principal: Uuid,
+        key: &str,
+    ) -> Result<Option<Answered>, Error> {
+        self.0.answered(tenant, principal, key).await
+    }
+
+    async fn version(&self, stream: StreamId) -> Result<Version, Error> {
+        self.0.version(stream).await
+    }
+
+    async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
+        self.0.snapshot(stream, fold).await
+    }
+
+    async fn keep(&self, stream: StreamId, snapshot: Snapshot) -> Result<(), Error> {
+        self.0.keep(stream, snapshot).await
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
+        self.0.read(after, limit).await
+    }
+
+    async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error> {
+        self.0.streams(after, upto).await
+    }
+
+    async fn select(
+        &self,
+        filter: &Filter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Stretch, Error> {
+        self.0.select(filter, after, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, Error> {
+        self.0.head().await
+    }
+
+    async fn tenant_of(
+        &self,
+        category: &'static str,
+        id: Uuid,
+    ) -> Result<Option<Id<Tenant>>, Error> {
+        self.0.tenant_of(category, id).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.0.watch()
+    }
+}
+
+fn tenant() -> Id<Tenant> {
+    Id::from_uuid(Uuid::from_u128(1))
+}
+
+fn meta(clock: &Clock) -> Metadata {
+    let id = clock.id();
+    Metadata {
+        tenant: tenant(),
+        actor: Actor::System,
+        correlation: id,
+        causation: id,
+        traceparent: None,
+        at: clock.now(),
+    }
+}
+
+/// The database of a test, with the bad execution and the others begun.
+async fn begin(options: PgPoolOptions, connect: PgConnectOptions) -> PgPool {
+    let pool = options.connect_with(connect).await.expect("a database");
+    let log = PgEventStore::new(pool.clone());
+    log.make_partitions().await.expect("room");
+    let (clock, plans) = (Clock::of(&pool).await.expect("the time"), Plans::default());
+    let workflow = Workflow::id(tenant(), "test", "short");
+    let plan = Plan::compile(DOCUMENT).expect("a document");
+    let publish = workflow::Command::publish(true, &plan, DOCUMENT.to_owned());
+    let published = execute(&log, workflow, &publish, &Request::new(meta(&clock))).await;
+    published.expect("is published");
+    let (revision, plan) =
+        plans.published(&log, tenant(), workflow, None).await.expect("a version");
+    for id in (1..=OTHERS).map(Uuid::from_u128).chain([POISON]) {
+        let id = Id::<Execution>::from_uuid(id);
+        let (plan, input) = (plan.clone(), json!({}));
+        let (subject, trigger) = (None, Trigger::Api);
+        let new = NewExecution { id, workflow, revision, plan, input, subject, trigger };
+        let start = Command::Start(Box::new(new));
+        execute(&log, id, &start, &Request::new(meta(&clock))).await.expect("begins");
+    }
+    pool
+}
+
+/// A process that works.
+fn worker(pool: &PgPool, way: Way) -> Child {
+    let database = pool.connect_options();
+    let this = std::env::current_exe().expect("this very test");
+    Process::new(this)
+        .args(["poison::a_process_that_works", "--exact", "--ignored", "--nocapture"])
+        .env("DATABASE", database.get_database().expect("a name"))
+        .env("WAY", format!("{way:?}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("starts")
+}
+
+#[tokio::test]
+#[ignore = "is started by the others"]
+async fn a_process_that_works() {
+    let url = std::env::var("DATABASE_URL").expect("a server");
+    let database = std::env::var("DATABASE").expect("is started by another test");
+    let way = std::env::var("WAY").expect("is started by another test");
+    let ways = [Way::Panics, Way::Aborts, Way::IsOld, Way::IsWell];
+    let way = ways.into_iter().find(|known| format!("{known:?}") == way).expect("a way");
+    let options: PgConnectOptions = url.parse().expect("a URL");
+    let pool = PgPoolOptions::new().max_connections(8);
+    let pool = pool.connect_with(options.database(&database)).await.expect("a database");
+    let log = Arc::new(Log(PgEventStore::new(pool.clone()), way));
+    let clock = Clock::of(&pool).await.expect("the time");
+    let egress = Arc::new(Egress::new(Policy::default()).expect("a way out"));
+    let deps = Unused::new(pool).deps(log, Arc::new(Plans::default()), clock, egress);
+    run(Arc::new(deps), Options::default(), CancellationToken::new()).await;
+}
+
+async fn phase(pool: &PgPool, id: Uuid) -> Phase {
+    let log = PgEventStore::new(pool.clone());
+    let (state, _) = load::<Execution>(&log, tenant(), Id::from_uuid(id)).await.expect("is read");
+    state.phase().clone()
+}
+
+/// Waits until all executions but the bad one have completed, and what is in quarantine then.
+async fn settled(pool: &PgPool) -> Vec<Quarantined> {
+    let is_over = async || {
+        for id in 1..=OTHERS {
+            if !matches!(phase(pool, Uuid::from_u128(id)).await, Phase::Completed(_)) {
+                return false;
+            }
+        }
+        true
+    };
+    loop {
+        let quarantined = quarantine::list(pool).await.expect("is read");
+        if !quarantined.is_empty() && is_over().await {
+            return quarantined;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Lets a worker work until all is settled; how it ended if it did not live to see that.
+async fn works(pool: &PgPool, way: Way) -> Result<Vec<Quarantined>, ExitStatus> {
+    let mut worker = worker(pool, way);
+    let ended = async {
+        tokio::select! {
+            biased;
+            status = worker.wait() => Err(status.expect("a status")),
+            settled = settled(pool) => Ok(settled),
+        }
+    };
+    timeout(Duration::from_mins(1), ended).await.expect("in time")
+}
+
+fn assert_only_poison(quarantined: &[Quarantined], cause: &str) {
+    let [one] = quarantined else { panic!("{quarantined:?}") };
+    assert_eq!((one.stream, one.cause.as_str()), (POISON, cause), "{one:?}");
+}
+
+/// Waits until the bad execution is over.
+async fn is_over(pool: &PgPool) {
+    let over = async {
+        while !matches!(phase(pool, POISON).await, Phase::Completed(_)) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), over).await.expect("it goes on");
+}
+
+/// Scenario 12.
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn a_turn_that_kills_its_process_each_time_is_known_by_the_third_death(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = begin(options, connect).await;
+    let mut deaths = 0;
+    let quarantined = loop {
+        match works(&pool, Way::Aborts).await {
+            Ok(quarantined) => break quarantined,
+            Err(status) => {
+                deaths += 1;
+                assert_eq!(status.signal(), Some(6), "it died of something else: {status}");
+                assert!(deaths <= 3, "it goes on dying");
+            }
+        }
+    };
+    assert_only_poison(&quarantined, "died");
+    assert_eq!(phase(&pool, POISON).await, Phase::Running);
+
+    // Who dies of it again after that leaves it to people.
+    quarantine::release(&pool, Some(POISON)).await.expect("is released");
+    let died = works(&pool, Way::Aborts).await.expect_err("it kills again");
+    assert_eq!(died.signal(), Some(6));
+    let quarantined = works(&pool, Way::Aborts).await.expect("it is left alone");
+    assert_only_poison(&quarantined, "died");
+    assert_eq!(quarantined[0].retry_at, None);
+
+    // A release that has the bug no more goes on with it.
+    let _healed = worker(&pool, Way::IsWell);
+    quarantine::release(&pool, None).await.expect("is released");
+    is_over(&pool).await;
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn a_turn_that_panics_each_time_harms_only_its_own_execution(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = begin(options, connect).await;
+    let quarantined = works(&pool, Way::Panics).await.expect("it lives");
+    assert_only_poison(&quarantined, "panicked");
+    assert!(quarantined[0].reason.contains("on purpose"), "{quarantined:?}");
+    let _healed = worker(&pool, Way::IsWell);
+    quarantine::release(&pool, None).await.expect("is released");
+    is_over(&pool).await;
+    assert_eq!(quarantine::list(&pool).await.expect("is read").len(), 0);
+}
+
+/// Scenario 27.
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn what_a_newer_release_wrote_is_left_to_a_newer_release(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = begin(options, connect).await;
+    let quarantined = works(&pool, Way::IsOld).await.expect("it lives");
+    assert_only_poison(&quarantined, "newer");
+    assert_eq!(phase(&pool, POISON).await, Phase::Running, "it is suspended, and has not failed");
+    let _newer = worker(&pool, Way::IsWell);
+    quarantine::release(&pool, None).await.expect("is released");
+    is_over(&pool).await;
+}
