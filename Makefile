@@ -13,7 +13,7 @@ dev: ## start Everstep with a private Postgres (ARGS="--port 8080")
 	@cargo run --quiet --release -p cli --bin everstep -- dev $(ARGS)
 
 test: ## run all tests on a throw-away Postgres
-	@scripts/install.sh compiler postgres rabbitmq disks
+	@scripts/install.sh compiler postgres rabbitmq disks clocks
 	@scripts/with-postgres.sh scripts/run-tests.sh
 
 check: ## formatting, lints, layers, OpenAPI, and cargo-deny where it is installed
@@ -43,7 +43,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 # The binary that is tortured; each half would otherwise look for one of its own.
 torture: export EVERSTEP_BIN = $(abspath $(RELEASE)/everstep)
 torture: ## kill, cut and freeze everything around the log, and hold its promises against it (20 minutes; MINUTES for each part)
-	@scripts/install.sh compiler postgres disks
+	@scripts/install.sh compiler postgres disks clocks
 	@cargo build --quiet --release -p torture -p cli
 	@$(RELEASE)/torture run --minutes $(or $(MINUTES),7)
 	@$(RELEASE)/torture platform --minutes $(or $(MINUTES),4)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian-like machine; says nothing where nothing is missing.
 #
-#   scripts/install.sh compiler postgres rabbitmq disks node python
+#   scripts/install.sh compiler postgres rabbitmq disks clocks node python
 #
 # Works as root or through sudo. Without either it names the packages and fails.
 set -euo pipefail
@@ -29,6 +29,8 @@ has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || has rabbitmq-se
 
 has_disks() { has mkfs.xfs && has mkfs.ext4; }
 
+has_clocks() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; }
+
 has_openmp() { ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1'; }
 
 # Fills `packages` with what the wanted parts lack.
@@ -39,13 +41,14 @@ lacking() {
     postgres) has_postgres || packages+=(postgresql) ;;
     rabbitmq) has_rabbitmq || packages+=(rabbitmq-server) ;;
     disks) has_disks || packages+=(xfsprogs e2fsprogs mount) ;;
+    clocks) has_clocks || packages+=(libfaketime) ;;
     node) has npm || packages+=(nodejs npm ca-certificates) ;;
     python)
       has_python || packages+=(python3 python3-venv ca-certificates)
       has_openmp || packages+=(libgomp1)
       ;;
     *)
-      say "install.sh: unknown part '$1'; known: compiler postgres rabbitmq disks node python"
+      say "install.sh: unknown part '$1'; known: compiler postgres rabbitmq disks clocks node python"
       exit 2
       ;;
   esac

@@ -15,7 +15,7 @@ use crate::support::{Stub, World, eventually, ok};
 const EXECUTIONS: usize = 40;
 
 /// One call, whose answer is the output.
-const ONE_CALL: &str = "
+pub(crate) const ONE_CALL: &str = "
 document: {dsl: 1.0.3, namespace: tests, name: one-call, version: 1.0.0}
 do:
   - ask:

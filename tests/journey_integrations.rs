@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::documents::OPERATING;
-use crate::support::{Stub, World, ok};
+use crate::fleet::ONE_CALL;
+use crate::support::{Stub, World, eventually, ok};
 
 const TOKEN: &str = "s3cr3t-t0k3n-nobody-may-see";
 
@@ -154,4 +155,32 @@ async fn a_private_address_that_nobody_allowed_is_not_called() {
     let done = api.run(&workflow, &json!({"item": "1", "labels": []})).await;
     assert_eq!((&done["status"], &done["error"]["status"]), (&json!("faulted"), &json!(403)));
     assert!(stub.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_calls_are_under_way_at_an_integration_and_all_else_goes_by() {
+    let world = World::with(&[("EVERSTEP_CALLS_PER_INTEGRATION", "2")]).await;
+    let (api, stub) = (world.api(), Stub::start().await);
+    api.create("/integrations", &tracker(stub.url())).await;
+    let (operating, plain) = (api.publish(OPERATING).await, api.publish(ONE_CALL).await);
+    stub.hold();
+    let labelled = || stub.calls().iter().filter(|call| call.path.starts_with("/items")).count();
+    let body = json!({"input": {"item": "a", "labels": ["bug"]}});
+    for _ in 0..6 {
+        ok(&api.post(&format!("/workflows/{operating}/execute"), &body).await, 202);
+    }
+    eventually("two calls", async || (labelled() == 2).then_some(())).await;
+    let body = json!({"input": {"url": stub.url(), "number": 1}});
+    ok(&api.post(&format!("/workflows/{plain}/execute"), &body).await, 202);
+    eventually("a call that goes by", async || (stub.calls().len() > labelled()).then_some(()))
+        .await;
+    assert_eq!(labelled(), 2);
+    stub.release();
+    eventually("the end of all executions", async || {
+        let all = api.items("/executions").await;
+        let done = all.iter().filter(|one| one["status"] == "completed").count();
+        (done == 7).then_some(())
+    })
+    .await;
+    assert_eq!(labelled(), 6);
 }

@@ -1,4 +1,5 @@
-//! `kill -9` in the middle of everything, again and again: nothing is lost, nothing is done twice.
+//! `kill -9` in the middle of everything, again and again, and a database that is away: nothing is lost,
+//! nothing is done twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +18,10 @@ use crate::support::{PATIENCE, Stub, World, eventually};
 /// How many executions there are, and how many effects each has.
 const EXECUTIONS: usize = 40;
 const EFFECTS: usize = 3;
+
+/// How long a refusal may take that comes at once, on a machine that does much else: half of how long a
+/// connection to the database is waited for.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// When to kill: when the receiver's ledger has grown to one of these lengths.
 fn moments(seed: u64, times: usize) -> BTreeSet<usize> {
@@ -170,4 +175,39 @@ async fn a_postgres_that_is_killed_takes_nothing_with_it() {
     assert!(times.await >= 2, "it was over too soon");
     let started = starting.join_all().await.into_iter().collect();
     everything_happened_once(&world, &stub, started).await;
+}
+
+/// Scenario 16; the server itself is killed in the test before.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_away_requests_are_refused_at_once_and_nothing_is_lost() {
+    let world = World::start().await;
+    let stub = Stub::start().await;
+    stub.hold();
+    let workflow = world.api().publish(LOAD).await;
+    let client = world.server.client();
+    let starting = start_all(&client, &workflow, stub.url());
+    let some = EXECUTIONS / 2;
+    eventually("some calls", async || (stub.calls().len() >= some).then_some(())).await;
+    world.database().shut().await;
+    // What is under way is answered while there is no database to write it down.
+    stub.release();
+    eventually("the first refusal", async || {
+        let answer = client.get("/executions").await.ok()?;
+        (answer.status == 503).then_some(())
+    })
+    .await;
+    let execute = format!("/workflows/{workflow}/execute");
+    for (method, path) in [(Method::GET, "/executions"), (Method::POST, &execute)] {
+        let asked = Instant::now();
+        let answer = client.send(client.request(method, path).json(&json!({}))).await;
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, &answer.body["code"]), (503, &json!("unavailable")));
+        assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+        assert!(asked.elapsed() < AT_ONCE, "{path} took {:?}", asked.elapsed());
+    }
+    world.database().open().await;
+    let started = starting.join_all().await.into_iter().collect();
+    everything_happened_once(&world, &stub, started).await;
+    let calls = stub.calls().len();
+    assert_eq!(calls, EXECUTIONS * EFFECTS, "what was answered was asked for again");
 }

@@ -31,4 +31,5 @@ mod pages;
 mod rebuild_under_load;
 mod replay;
 mod rolling;
+mod scenarios;
 mod support;

@@ -28,6 +28,22 @@ impl Database {
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
+
+    /// Ends all connections to it and lets nobody connect.
+    pub(crate) async fn shut(&self) {
+        let name = &self.name;
+        let shut = format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        execute(&self.server, shut).await.expect("is shut");
+    }
+
+    /// Lets people connect again.
+    pub(crate) async fn open(&self) {
+        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name);
+        execute(&self.server, open).await.expect("is opened");
+    }
 }
 
 impl Drop for Database {

@@ -22,7 +22,7 @@ use super::{Api, Database};
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) server: Server,
-    _database: Option<Database>,
+    database: Option<Database>,
     _dir: TempDir,
 }
 
@@ -34,29 +34,39 @@ impl World {
 
     /// The same with more variables in its environment.
     pub(crate) async fn with(env: &[(&str, &str)]) -> Self {
-        Self::on(Database::create().await, env).await
+        let with =
+            |setup: Setup| env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+        Self::start_as(with).await
+    }
+
+    /// The same, set up in a way of its own.
+    pub(crate) async fn start_as(change: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::on(Database::create().await, change).await
     }
 
     /// An instance with a Postgres of its own, as `everstep dev` has by default.
     pub(crate) async fn on_its_own_postgres() -> Self {
-        Self::on(None, &[]).await
+        Self::on(None, |setup| setup).await
     }
 
-    async fn on(database: Option<Database>, env: &[(&str, &str)]) -> Self {
+    async fn on(database: Option<Database>, change: impl FnOnce(Setup) -> Setup) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         // Its Postgres may run as another user, who must be able to get there.
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(dir.path(), open).expect("permissions");
         let mut setup = Setup::new(dir.path().join("data")).expect("a binary");
         setup = setup.env("EVERSTEP_EGRESS_ALLOW", "127.0.0.0/8");
-        for (name, value) in env {
-            setup = setup.env(name, value);
-        }
+        setup = change(setup);
         if let Some(database) = &database {
             setup = setup.database(database.url());
         }
         let server = setup.start().await.expect("it starts");
-        Self { server, _database: database, _dir: dir }
+        Self { server, database, _dir: dir }
+    }
+
+    /// Its database, on the server of all tests.
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().expect("it has one of the test's own")
     }
 
     /// A client with the admin token.

@@ -10,6 +10,7 @@ mod output;
 mod platform;
 mod postgres;
 mod run;
+mod serve;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -56,10 +58,23 @@ fn start(cli: Cli) -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let context = surroundings(&cli)?;
     log_to_stderr(is_service(&cli.command));
+    if is_service(&cli.command) {
+        open_many();
+    }
     let runtime = Runtime::new().context("starting the runtime")?;
     let done = runtime.block_on(dispatch(context, cli.command));
     runtime.shutdown_timeout(LAST_WAIT);
     done
+}
+
+/// Lets this process have as many connections open as the machine lets it: by default many machines give
+/// a process a thousand, and a service has that many callers alone.
+fn open_many() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn dispatch(context: Context, command: Command) -> Result<(), Failure> {

@@ -76,6 +76,10 @@ impl Platform {
             at_hand: workers::AtHand::default(),
             pool,
             clock: clock.clone(),
+            gates: workers::Gates::new(workers::Limits {
+                integration: settings.limits.calls_per_integration.get(),
+                provider: settings.limits.calls_per_provider.get(),
+            }),
             egress: egress.clone(),
             models: models.clone(),
             keys: keys.clone(),

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::output::note;
 use crate::platform::Platform;
 use crate::postgres::{self, Server};
-use crate::random_uuid;
+use crate::{random_uuid, serve};
 
 /// How long requests of a development instance, and effects under way, may take to end once we are told
 /// to stop. What has not ended by then is not lost: it is in the log, and goes on after the next start.
@@ -153,8 +153,8 @@ fn add_api(
         tokio::time::sleep(drain).await;
     };
     parts.spawn(async move {
-        let served = axum::serve(listener, api::router(app));
-        Ok(served.with_graceful_shutdown(stopped).await?)
+        serve::serve(listener, api::router(app), stopped).await;
+        Ok(())
     });
 }
 

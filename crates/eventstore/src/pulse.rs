@@ -38,7 +38,7 @@ async fn feel(pool: &PgPool, is_there: &watch::Sender<bool>) {
                 beat(connection).await;
                 true
             }
-            Ok(Err(error)) => !refuses(&error),
+            Ok(Err(error)) => !is_full(&error),
             Err(_) => true,
         };
         is_there.send_replace(!is_away);
@@ -46,11 +46,10 @@ async fn feel(pool: &PgPool, is_there: &watch::Sender<bool>) {
     }
 }
 
-/// Whether a server is there that works, and has no connection to spare: not one that starts or stops
-/// (class 57P).
-fn refuses(error: &sqlx::Error) -> bool {
+/// Whether a server is there that works, and has no connection to spare (class 53).
+fn is_full(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| !code.starts_with("57P"))
+    code.is_some_and(|code| code.starts_with("53"))
 }
 
 /// Asks until there is no answer.

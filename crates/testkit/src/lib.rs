@@ -7,6 +7,7 @@
 //! and remembers what it was told.
 
 pub mod api;
+pub mod clock;
 pub mod everstep;
 pub mod example;
 pub mod github;

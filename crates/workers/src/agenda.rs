@@ -67,6 +67,11 @@ impl Agenda {
         Some(Item { key: entry.1, partition, due_at, is_suspect })
     }
 
+    /// Whether nothing stands in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     /// Whether a piece of work stands in it.
     pub(crate) fn contains(&self, key: &Key) -> bool {
         self.by_key.contains_key(key)

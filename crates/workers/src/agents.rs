@@ -12,6 +12,7 @@ use eventstore::load;
 use serde_json::Value;
 
 use crate::carry::{Done, Performed};
+use crate::gates::Gate;
 use crate::{Deps, Error};
 
 /// How long one call of a model may take, unless the agent says otherwise.
@@ -61,6 +62,8 @@ async fn answer(
         let detail = format!("no provider `{name}` is configured");
         return Ok(Err((FailureClass::Unavailable, detail)));
     };
+    let gate = Gate::Provider(provider.name.clone());
+    let _pass = deps.gates.enter(gate).map_err(Error::Full)?;
     report.provider = provider.name.clone();
     let mut request = chat_request(spec, messages, id);
     let mut repaired = false;

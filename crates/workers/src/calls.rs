@@ -17,6 +17,7 @@ use eventstore::{
 use serde_json::{Map, Value, json};
 
 use crate::carry::{give, meta};
+use crate::gates::Gate;
 use crate::{Deps, Error, http};
 
 /// How often the start of a child is tried anew because its parent went on meanwhile.
@@ -102,6 +103,8 @@ async fn integrate(
     let Some(spec) = integration.spec() else {
         return Ok(missing(&format!("integration `{name}`")));
     };
+    let gate = Gate::Integration(call.tenant, id);
+    let _pass = deps.gates.enter(gate).map_err(Error::Full)?;
     let outbound = match spec.request(operation, parameters) {
         Ok(outbound) => outbound,
         Err(faults) => {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::agenda::{Agenda, Item, Key};
 use crate::carry::{Carried, Done, Failed, carry};
+use crate::gates::Gate;
 use crate::leases::{Divided, Lease, Owned, count_refused};
 use crate::turns::Turns;
 use crate::{Deps, Error, quarantine};
@@ -82,6 +83,8 @@ pub(crate) struct Desk {
     failures: HashMap<Key, u32>,
     /// What was done and could not be noted.
     unnoted: HashMap<Key, Done>,
+    /// What waits for room at another side.
+    shut_out: HashMap<Gate, Agenda>,
     /// Everything up to here in the table of open work has been seen.
     seen: Position,
     /// How often in a row nothing more was to be seen, although the log goes on.
@@ -107,6 +110,7 @@ impl Desk {
             tenants: HashMap::new(),
             failures: HashMap::new(),
             unnoted: HashMap::new(),
+            shut_out: HashMap::new(),
             seen: 0,
             in_vain: 0,
             back: mpsc::unbounded_channel(),
@@ -130,6 +134,7 @@ impl Desk {
                 Ok(()) = self.owned.changed() => self.look_over().await,
                 Some(back) = self.back.1.recv() => {
                     self.take_back(back).await;
+                    self.let_in();
                     Ok(())
                 }
                 Ok(()) = self.opened.changed() => {
@@ -225,6 +230,9 @@ impl Desk {
                     self.put(item);
                 }
             }
+            Err(Failed { error: Error::Full(gate), .. }) => {
+                self.shut_out.entry(gate).or_default().put(item);
+            }
             // Whoever has the partition now finds it in the table of open work.
             Err(Failed { error, .. }) if error.is_fenced() => {
                 self.failures.remove(&item.key);
@@ -251,6 +259,20 @@ impl Desk {
                 tracing::warn!(%stream, item = item_number, failed, %error, "work failed; it is tried again");
                 self.put(Item { due_at: now + pause, ..item });
             }
+        }
+    }
+
+    /// Puts down again what there is room for by now.
+    fn let_in(&mut self) {
+        let now = self.deps.clock.now();
+        let mut free = vec![];
+        for (gate, waiting) in &mut self.shut_out {
+            let next = std::iter::from_fn(|| waiting.next(now, |_| true));
+            free.extend(next.take(self.deps.gates.room(gate)));
+        }
+        self.shut_out.retain(|_, waiting| !waiting.is_empty());
+        for item in free {
+            self.put(item);
         }
     }
 
@@ -298,11 +320,16 @@ impl Desk {
         let partitions = self.partitions();
         let rows = fetch(&self.deps.pool, &partitions, 0).await?;
         let open: HashSet<Key> = rows.iter().map(|(item, _)| item.key.clone()).collect();
-        self.agenda.retain(|key, partition| partitions.contains(&partition) && open.contains(key));
+        let is_mine = |key: &Key, partition| partitions.contains(&partition) && open.contains(key);
+        self.agenda.retain(is_mine);
+        for waiting in self.shut_out.values_mut() {
+            waiting.retain(is_mine);
+        }
         self.failures.retain(|key, _| open.contains(key));
         self.unnoted.retain(|key, _| open.contains(key));
         for (item, _) in rows {
-            if !self.agenda.contains(&item.key) {
+            let waits = self.shut_out.values().any(|waiting| waiting.contains(&item.key));
+            if !waits && !self.agenda.contains(&item.key) {
                 self.put(item);
             }
         }

@@ -11,6 +11,7 @@ mod calls;
 mod carry;
 mod consumer;
 mod desk;
+mod gates;
 mod http;
 mod leases;
 mod notary;
@@ -39,7 +40,10 @@ use eventstore::personal::Keyring;
 use eventstore::{Clock, EventStore, PlanError, Plans};
 use sqlx::PgPool;
 
+use gates::Gate;
+
 pub use at_hand::AtHand;
+pub use gates::{Gates, Limits};
 pub use supervise::{Options, run};
 
 /// What the loops share.
@@ -54,6 +58,8 @@ pub struct Deps {
     pub pool: PgPool,
     /// What time it is, and new ids.
     pub clock: Clock,
+    /// How much is asked of each other side at once.
+    pub gates: Arc<Gates>,
     /// The one way out.
     pub egress: Arc<dyn WayOut>,
     /// The configured providers.
@@ -87,6 +93,8 @@ pub(crate) enum Error {
     Panicked(String),
     #[error("it is of an unknown category: {0}")]
     Category(String),
+    #[error("as many calls are under way at {0:?} as may be")]
+    Full(Gate),
 }
 
 impl Error {

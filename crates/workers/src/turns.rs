@@ -108,8 +108,10 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// Workers were found dead: what they were in the middle of is under suspicion. If it was so before, it
-/// is not tried for a minute; and if it was tried again then, not until somebody releases it.
+/// Workers were found dead: what they were in the middle of is under suspicion, and taken up again alone.
+/// If somebody dies of that as well it is left alone, so that all else goes on; and since whoever died may
+/// have been killed by chance, it is tried again after a while, twice, and then not until somebody
+/// releases it.
 pub(crate) async fn suspect(db: &mut PgConnection, dead: &[Uuid]) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM ops.death WHERE at < clock_timestamp() - interval '1 hour'")
         .execute(&mut *db)
@@ -132,7 +134,10 @@ pub(crate) async fn suspect(db: &mut PgConnection, dead: &[Uuid]) -> Result<(), 
         ON CONFLICT (stream, category, tenant) DO UPDATE
             SET strikes = q.strikes + 1, since = clock_timestamp(), item = excluded.item,
                 cause = excluded.cause, reason = excluded.reason,
-                retry_at = CASE WHEN q.strikes < 2 THEN clock_timestamp() + interval '1 minute' END
+                retry_at = CASE q.strikes
+                    WHEN 1 THEN clock_timestamp() + interval '5 seconds'
+                    WHEN 2 THEN clock_timestamp() + interval '30 seconds'
+                END
         ",
     )
     .bind(dead)

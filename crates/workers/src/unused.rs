@@ -11,7 +11,7 @@ use eventstore::personal::Keyring;
 use eventstore::{Clock, EventStore, Plans};
 use sqlx::PgPool;
 
-use crate::{AtHand, Deps};
+use crate::{AtHand, Deps, Gates, Limits};
 
 pub(crate) struct Unused {
     pool: PgPool,
@@ -46,6 +46,7 @@ impl Unused {
             at_hand: AtHand::default(),
             pool: self.pool.clone(),
             clock,
+            gates: Gates::new(Limits { integration: 1, provider: 1 }),
             egress,
             models: self.models.clone(),
             keys: self.keys.clone(),

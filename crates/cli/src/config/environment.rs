@@ -10,6 +10,8 @@ use config::{Config, ConfigError};
 const SETTINGS: &[(&str, &str)] = &[
     ("DATABASE_URL", "database.url"),
     ("EVERSTEP_ADDRESS", "http.address"),
+    ("EVERSTEP_CALLS_PER_INTEGRATION", "limits.calls_per_integration"),
+    ("EVERSTEP_CALLS_PER_PROVIDER", "limits.calls_per_provider"),
     ("EVERSTEP_DATA_DIR", "data_dir"),
     ("EVERSTEP_DEFAULT_PROVIDER", "default_provider"),
     ("EVERSTEP_DEPLOYMENT", "deployment"),

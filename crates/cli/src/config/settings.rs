@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use connectors::models::Kind;
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) mail: Mail,
     /// Calls to the outside.
     pub(crate) egress: Egress,
+    /// How much may be under way at once.
+    pub(crate) limits: Limits,
     /// Model providers by name; those whose key is missing are left out.
     pub(crate) providers: BTreeMap<String, Provider>,
 }
@@ -72,6 +75,16 @@ pub(crate) struct Egress {
     pub(crate) allow: Vec<IpNet>,
     /// Origins to replace by others.
     pub(crate) map: Vec<String>,
+}
+
+/// How much one process may have under way at once.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// How many calls at each integration.
+    pub(crate) calls_per_integration: NonZeroUsize,
+    /// How many calls at each model provider.
+    pub(crate) calls_per_provider: NonZeroUsize,
 }
 
 /// A model provider.

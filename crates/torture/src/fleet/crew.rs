@@ -11,6 +11,7 @@ use reqwest::Method;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use testkit::api::Client;
+use testkit::clock::SteppedClock;
 use testkit::everstep::{Server, Setup};
 use testkit::outside::Outside;
 use testkit::process::Process;
@@ -39,8 +40,6 @@ const STARTED: Duration = Duration::from_secs(10);
 const UP: Duration = Duration::from_secs(3);
 /// Five processes with three pools each.
 const SETTINGS: [&str; 1] = ["max_connections=250"];
-/// What Debian's package `faketime` has below its directory of libraries.
-const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
 /// All of it. When it is dropped, everything goes but the history of a round that found something.
 pub(super) struct Fleet {
@@ -142,7 +141,7 @@ impl Fleet {
         let ports = (0..SERVERS).map(|_| free_port()).collect::<Result<Vec<_>, _>>()?;
         let (setup, url) = (maker.setup(), Cluster::url(cluster.port()));
         let of_stepped = bug.map_or(url.clone(), |bug| bug.url(&url));
-        let stepped = clock.as_ref().map_or(setup.clone(), |clock| clock.of(setup));
+        let stepped = clock.as_ref().map_or(setup.clone(), |clock| clock.of(setup.clone()));
         let servers = ports.iter().map(|port| Member::start(Role::Serve(*port), setup, &url));
         let engines = (0..ENGINES).map(|nth| match nth {
             STEPPED => Member::start(Role::Work, &stepped, &of_stepped),
@@ -269,42 +268,4 @@ async fn publish(client: &Client) -> Result<Vec<(documents::Kind, String)>> {
         all.push((kind, ids[&document].clone()));
     }
     Ok(all)
-}
-
-/// The library that fakes clocks, if it is installed.
-fn faketime() -> Option<PathBuf> {
-    let places = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    places.map(|place| place.path().join(FAKETIME)).find(|path| path.is_file())
-}
-
-/// A clock that can be stepped.
-#[derive(Debug, Clone)]
-pub(super) struct SteppedClock {
-    library: PathBuf,
-    /// What it is off by is in there.
-    pub(super) file: PathBuf,
-}
-
-impl SteppedClock {
-    /// One that is right; none where clocks cannot be stepped, and that is told.
-    fn make(home: &Path) -> Result<Option<Self>> {
-        let Some(library) = faketime() else {
-            eprintln!("SKIPPED, NOT TESTED: stepped clocks, which need Debian's package faketime");
-            return Ok(None);
-        };
-        let clock = Self { library, file: home.join("clock") };
-        std::fs::write(&clock.file, "+0")?;
-        Ok(Some(clock))
-    }
-
-    /// A process whose wall clock this is. Its other clocks are right, as they are when somebody sets
-    /// the clock of a machine.
-    fn of(&self, setup: &Setup) -> Setup {
-        setup
-            .clone()
-            .env("LD_PRELOAD", &self.library.display().to_string())
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("FAKETIME_TIMESTAMP_FILE", &self.file.display().to_string())
-            .env("FAKETIME_CACHE_DURATION", "1")
-    }
 }

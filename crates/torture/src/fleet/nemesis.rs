@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{interval_at, sleep};
 
-use super::crew::{Fleet, Member, SteppedClock};
+use super::crew::{Fleet, Member};
 use super::history::Window;
 use crate::history::now;
 
@@ -209,13 +209,10 @@ impl Fleet {
     }
 
     fn step_clock(&self, random: &mut StdRng) -> Result<Option<Befallen>> {
-        let Some(SteppedClock { file, .. }) = &self.clock else { return Ok(None) };
-        let is = std::fs::read_to_string(file)?;
+        let Some(clock) = &self.clock else { return Ok(None) };
+        let is = clock.is_off()?;
         let others: Vec<_> = ["+0", "+3600", "-3600"].into_iter().filter(|to| *to != is).collect();
-        // At once: it is read all the time.
-        let beside = file.with_extension("new");
-        std::fs::write(&beside, others[random.random_range(0..others.len())])?;
-        std::fs::rename(&beside, file)?;
+        clock.set(others[random.random_range(0..others.len())])?;
         Ok(Some(Befallen { target: Some(self.engines.len() - 1), until: None }))
     }
 

@@ -468,7 +468,7 @@ fn is_weather(error: &Error) -> bool {
             | eventstore::Error::Decode { .. }
             | eventstore::Error::Newer { .. } => false,
         },
-        Error::Projection(_) | Error::Behind => true,
+        Error::Projection(_) | Error::Behind | Error::Full(_) => true,
         Error::Plan(_) | Error::Command(_) | Error::Panicked(_) | Error::Category(_) => false,
     }
 }
@@ -485,6 +485,7 @@ fn is_final(error: &Error) -> bool {
         Error::Database(_)
         | Error::Projection(_)
         | Error::Behind
+        | Error::Full(_)
         | Error::Plan(_)
         | Error::Command(_)
         | Error::Panicked(_)

@@ -73,11 +73,12 @@ fn a_loop_that_waits_each_time_goes_on_for_ever() {
     let rounds = "do: [{rest: {wait: {minutes: 1}}}, {on: {set: {x: 1}, then: rest}}]";
     let mut run = start(rounds, nothing());
     run.state.runs = 10 * RUN_LIMIT;
-    for _ in 0..3 {
-        run.pass(60);
-        assert_eq!((run.state.phase(), run.timers(Purpose::Wait).len()), (&Phase::Running, 1));
-    }
-    assert!(run.state.runs > 10 * RUN_LIMIT);
+    let (due_at, wait) = run.next_timer().unwrap();
+    let fire = Command::Fire { plan: run.plan.clone(), wait };
+    let events = run.state.decide(&fire, due_at).unwrap();
+    let [Event::TurnTaken(turn)] = events.as_slice() else { panic!("{events:?}") };
+    assert!(turn.runs > 10 * RUN_LIMIT);
+    assert_eq!(turn.opened.len(), 1, "it waits again");
 }
 
 #[test]
