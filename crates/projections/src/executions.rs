@@ -134,7 +134,9 @@ pub async fn get(reader: &mut Reader, id: Uuid) -> sqlx::Result<Option<Detail>> 
     let found = query.build_query_as::<Detail>().fetch_optional(db).await?;
     let Some(mut execution) = found else { return Ok(None) };
     execution.tasks = tasks::of(reader, id).await?;
-    execution.why.extend(quarantine(reader, id).await?);
+    if execution.summary.ended_at.is_none() {
+        execution.why.extend(quarantine(reader, id).await?);
+    }
     Ok(Some(execution))
 }
 
