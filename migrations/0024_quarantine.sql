@@ -41,3 +41,4 @@ CREATE TABLE ops.turn (
 GRANT SELECT, INSERT, UPDATE, DELETE ON ops.quarantine, ops.death, ops.turn TO everstep_worker;
 GRANT USAGE ON SCHEMA ops TO everstep_query;
 GRANT SELECT ON ops.quarantine TO everstep_query;
+SELECT rm.protect('ops.quarantine');

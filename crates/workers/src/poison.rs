@@ -15,6 +15,7 @@ use eventstore::{
     Answered, Append, Appended, Clock, Error, EventStore, Fence, Filter, Metadata, PgEventStore,
     Plans, Position, Recorded, Request, Snapshot, StreamId, Stretch, Version, execute, load,
 };
+use projections::{Reader, executions};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -315,6 +316,11 @@ async fn a_turn_that_panics_each_time_harms_only_its_own_execution(
     let quarantined = works(&pool, Way::Panics).await.expect("it lives");
     assert_only_poison(&quarantined, "panicked");
     assert!(quarantined[0].reason.contains("on purpose"), "{quarantined:?}");
+    let mut reader = Reader::begin(&pool, tenant()).await.expect("a reader");
+    let shown = executions::get(&mut reader, POISON).await.expect("is read").expect("is there");
+    let why = shown.why.iter().find(|why| why.waits_for == "quarantine").expect("it says so");
+    assert!(why.until.is_some() && why.detail.contains("on purpose"), "{why:?}");
+    drop(reader);
     let _healed = worker(&pool, Way::IsWell);
     quarantine::release(&pool, None).await.expect("is released");
     is_over(&pool).await;

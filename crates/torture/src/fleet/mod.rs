@@ -196,6 +196,8 @@ pub(crate) async fn round(
     let outcome = fleet.end(&caller, bug).await;
     supervisor.abort();
     let _ = supervisor.await;
+    // It writes to its directory until then, which could not be removed.
+    fleet.cluster.lock().await.kill().await?;
     let outcome = outcome?;
     if bug.is_none()
         && !outcome.violations.is_empty()
