@@ -2,6 +2,7 @@
 # `make bench-engine`: builds, starts a private Postgres, and runs workflows on it.
 #
 #   SECONDS_EACH=20 ROUNDS=1 ONLY=TEXT     how long, how often, and only what has this in its name
+#   LONG=yes                              also with a million executions in the log (minutes, 6 GB)
 #   PEERS=no                               without the other engines (half a minute to install once)
 set -euo pipefail
 cd "$(dirname "$0")/.."

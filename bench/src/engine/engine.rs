@@ -51,6 +51,8 @@ pub(crate) struct Place {
     pub(crate) outside: Option<String>,
     /// How many workflows are to be under way at once.
     pub(crate) callers: u64,
+    /// How many workers there are beside the first process, where there can be.
+    pub(crate) more: usize,
 }
 
 /// What came of workflows that were put in.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use testkit::api::Client;
 use testkit::everstep::{Server, Setup};
+use testkit::process::Process;
 
 use crate::engine::{Engine, PUTTERS, Place, Results, Work};
 use crate::load::{Enough, Ran, drive};
@@ -23,6 +24,8 @@ const READERS: u64 = 8;
 /// An instance, and a workflow that it has.
 pub(crate) struct Everstep {
     server: Server,
+    /// Workers beside it.
+    more: Vec<Process>,
     client: Client,
     /// The workflow's path.
     workflow: String,
@@ -39,7 +42,9 @@ impl Everstep {
         let workflow = client.post_document("/workflows", &document).await?.expect(201)?.body;
         let id = workflow["id"].as_str().context("no id")?;
         let workflow = format!("/workflows/{id}");
-        Ok(Self { server, client, workflow, work: place.work })
+        let worker = |_| Process::work(server.setup(), &place.url);
+        let more = (0..place.more).map(worker).collect::<Result<_>>()?;
+        Ok(Self { server, more, client, workflow, work: place.work })
     }
 
     /// How many workflows have completed, as analytics tells.
@@ -54,7 +59,8 @@ impl Everstep {
 #[async_trait]
 impl Engine for Everstep {
     fn pids(&self) -> Vec<u32> {
-        vec![self.server.pid()]
+        let more = self.more.iter().map(Process::pid);
+        [self.server.pid()].into_iter().chain(more).collect()
     }
 
     async fn run(&mut self, callers: u64, long: Duration) -> Result<Ran> {
@@ -125,6 +131,7 @@ impl Engine for Everstep {
     }
 
     async fn kill(&mut self) -> Result<()> {
+        self.more.clear();
         self.server.kill()
     }
 
@@ -135,6 +142,9 @@ impl Engine for Everstep {
     }
 
     async fn stop(mut self: Box<Self>) -> Result<()> {
+        for worker in &mut self.more {
+            worker.stop().await?;
+        }
         self.server.stop().await.map(drop)
     }
 }

@@ -35,12 +35,16 @@ const LATE: Duration = Duration::from_millis(50);
 const AT_ONCE: u64 = 128;
 /// With how many callers the peers run the three steps.
 const COMPARED: u64 = 64;
+/// How many workflows there have been where there have been many.
+const HISTORY: u64 = 1_000_000;
 
 /// Makes a database for each run, and prints what came of it.
 struct Bench {
     databases: Databases,
     long: Duration,
     only: String,
+    /// Whether there is time for what takes long.
+    history: bool,
     /// Where the programs of the peers are, if they are to run.
     peers: Option<PathBuf>,
     files: TempDir,
@@ -59,6 +63,7 @@ async fn main() -> Result<()> {
         databases: Databases::new(env::var("DATABASE_URL").context("DATABASE_URL")?),
         long: Duration::from_secs(number("SECONDS_EACH", 20)?),
         only: env::var("ONLY").unwrap_or_default(),
+        history: env::var("LONG").is_ok_and(|long| long == "yes"),
         peers: env::var_os("PEERS").map(PathBuf::from),
         files: files.prefix("everstep-bench.").permissions(readable).tempdir()?,
         table: Table::default(),
@@ -70,8 +75,10 @@ async fn main() -> Result<()> {
         for callers in [1, COMPARED, 512] {
             bench.steps(callers).await?;
         }
+        bench.grown().await?;
         bench.calls(500).await?;
         bench.backlog(engine::PUTTERS).await?;
+        bench.commits().await?;
         bench.floor(4).await?;
         bench.parked().await?;
         bench.killed().await?;
@@ -104,7 +111,7 @@ impl Bench {
         let files = tempfile::Builder::new().prefix(&prefix).tempdir_in(self.files.path())?.keep();
         let url = self.databases.instead().await?;
         let programs = self.peers.clone().unwrap_or_default();
-        Ok(Place { url, files, programs, work, outside, callers })
+        Ok(Place { url, files, programs, work, outside, callers, more: 0 })
     }
 
     /// What came of a run. One that a peer could not do is left out, and said to be; Everstep has to.
@@ -125,8 +132,23 @@ impl Bench {
         for who in self.engines(what, callers) {
             if who == Who::Everstep || callers == COMPARED {
                 let place = self.place(who, Work::Steps, None, callers).await?;
-                self.load(who, what, place).await?;
+                self.load(who, what, place, 0).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// The three steps when there is more of everything.
+    async fn grown(&mut self) -> Result<()> {
+        let grown =
+            [("three steps, 3 processes", 2, 0), ("three steps after a million", 0, HISTORY)];
+        for (what, more, history) in grown {
+            let is_long = history > 0 && !self.history;
+            if is_long || !self.wants(&format!("{}: {what}", Who::Everstep.name()), COMPARED) {
+                continue;
+            }
+            let place = self.place(Who::Everstep, Work::Steps, None, COMPARED).await?;
+            self.load(Who::Everstep, what, Place { more, ..place }, history).await?;
         }
         Ok(())
     }
@@ -137,14 +159,14 @@ impl Bench {
         for who in self.engines(what, callers) {
             let slow = Slow::start(LATE).await?;
             let place = self.place(who, Work::Call, Some(slow.url()), callers).await?;
-            self.load(who, what, place).await?;
+            self.load(who, what, place, 0).await?;
         }
         Ok(())
     }
 
-    async fn load(&mut self, who: Who, what: &str, place: Place) -> Result<()> {
+    async fn load(&mut self, who: Who, what: &str, place: Place, history: u64) -> Result<()> {
         let callers = place.callers;
-        let load = works::load(who, place, self.long).await.and_then(free_of_errors(who));
+        let load = works::load(who, place, self.long, history).await.and_then(free_of_errors(who));
         if let Some(load) = Self::known(who, what, load)? {
             self.table.load(who, what, callers, &load);
         }
@@ -159,6 +181,20 @@ impl Bench {
                 self.table.load(who, what, callers, &load);
             }
         }
+        Ok(())
+    }
+
+    /// One row after the other.
+    async fn commits(&mut self) -> Result<()> {
+        let name = "raw: one row a commit";
+        if !self.wants(name, 1) {
+            return Ok(());
+        }
+        let url = self.databases.instead().await?;
+        let before = Reading::take(&url, &[std::process::id()]).await?;
+        let ran = raw::commits(&url, self.long / 2).await?;
+        let load = Load { ran, spent: before.spent(&url).await?, memory: 0.0 };
+        self.table.floor(name, 1, &load);
         Ok(())
     }
 

@@ -42,6 +42,28 @@ pub(crate) async fn write(url: &str, connections: u64, long: Duration) -> Result
     Ok(ran)
 }
 
+/// One connection that writes one row after the other, each in a transaction of its own: what anybody pays
+/// who has to be sure.
+pub(crate) async fn commits(url: &str, long: Duration) -> Result<Ran> {
+    let pool =
+        PgPoolOptions::new().max_connections(1).test_before_acquire(false).connect(url).await?;
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS public.one (n bigint PRIMARY KEY, body bytea NOT NULL)",
+    )
+    .execute(&pool)
+    .await?;
+    let ran = drive(1, Enough::Time(long), move |number| {
+        let pool = pool.clone();
+        async move {
+            let insert = sqlx::query("INSERT INTO public.one VALUES ($1, $2)");
+            insert.bind(number.cast_signed()).bind(vec![7_u8; 1_000]).execute(&pool).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    ran.without_errors()
+}
+
 async fn insert(pool: &PgPool, from: i64) -> Result<()> {
     let rows = || (from..from + GROUP).flat_map(|workflow| (0..EVENTS).map(move |n| (workflow, n)));
     let workflows: Vec<i64> = rows().map(|(workflow, _)| workflow).collect();

@@ -50,8 +50,11 @@ impl Table {
 
     /// What has no engine.
     pub(crate) fn floor(&mut self, name: &str, callers: u64, load: &Load) {
+        let times = load.ran.within.map_or(" |  | ".to_owned(), |[p50, p95, p99]| {
+            format!("{p50:.2} | {p95:.2} | {p99:.2}")
+        });
         let line = format!(
-            "| {name} | {callers} | {:.0} |  |  |  | {:.3} |  | {:.0} |",
+            "| {name} | {callers} | {:.0} | {times} | {:.3} |  | {:.0} |",
             load.ran.per_second(),
             load.processor(),
             load.written(None),

@@ -61,10 +61,12 @@ pub(crate) struct Killed {
     pub(crate) called_again: u64,
 }
 
-/// Callers that wait for each workflow.
-pub(crate) async fn load(who: Who, place: Place, long: Duration) -> Result<Load> {
+/// Callers that wait for each workflow, of an engine that has run so many before.
+pub(crate) async fn load(who: Who, place: Place, long: Duration, history: u64) -> Result<Load> {
     let (url, callers) = (place.url.clone(), place.callers);
     let mut engine = who.start(place).await?;
+    engine.put(0, history).await?.without_errors()?;
+    engine.ended(history, PATIENCE).await?;
     engine.run(callers, long / 4).await?;
     let (before, peak) = begin(&url, engine.as_ref()).await?;
     let ran = engine.run(callers, long).await?;

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -13,6 +15,10 @@ use crate::{Error, EventStore, Position, Recorded};
 
 /// How many pages wait, beside the one that is worked on and the one that is read.
 const WAITING: usize = 2;
+
+/// How many pages are read at once: the server looks one up while the rows of another come in. Positions
+/// have no gaps, so it is known where each begins.
+const AT_ONCE: usize = 2;
 
 /// How many bytes of bodies a page is meant to have: fewer events are read at once where events are
 /// large.
@@ -80,11 +86,23 @@ async fn read<T>(
     pages: &mpsc::Sender<Result<T, Error>>,
 ) -> Result<(), Error> {
     let (began, first, mut limit) = (Instant::now(), after, page);
-    while after < upto {
-        let left = usize::try_from(upto - after).unwrap_or(page);
-        let rows = log.read(after, limit.min(left)).await?;
+    let mut reads = FuturesOrdered::new();
+    let mut asked = after;
+    loop {
+        while reads.len() < AT_ONCE && asked < upto {
+            let wanted = limit.min(usize::try_from(upto - asked).unwrap_or(page));
+            reads.push_back(log.read(asked, wanted).map(move |rows| (wanted, rows)));
+            asked = asked.saturating_add(i64::try_from(wanted).unwrap_or(i64::MAX));
+        }
+        let Some((wanted, rows)) = reads.next().await else { return Ok(()) };
+        let rows = rows?;
         let Some(last) = rows.last() else { return Ok(()) };
         after = last.position;
+        if rows.len() < wanted {
+            // That was the end of the log; what was read behind it may begin later than the end was.
+            reads.clear();
+            asked = after;
+        }
         let bytes: usize = rows.iter().map(|row| row.body.get().len()).sum();
         limit = (BYTES / (bytes / rows.len()).max(1)).clamp(1, page);
         if pages.send(Ok(make(rows))).await.is_err() {
@@ -95,5 +113,4 @@ async fn read<T>(
             sleep_until(began + Duration::from_secs(1) * done / rate.get()).await;
         }
     }
-    Ok(())
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::{Id, Tenant, Timestamp};
 use eventstore::Position;
-use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,9 @@ pub(crate) const WORK: Divided = Divided { name: "work", slices: 256 };
 
 /// How often everything that is open is looked at again.
 const LOOKED_OVER_EVERY: Duration = Duration::from_secs(5);
+
+/// How far ahead work is fetched. What is due later stays in the table: many looks lie between.
+const HORIZON: TimeDelta = TimeDelta::seconds(60);
 
 /// How long to wait if nothing is known to come.
 const IDLE: Duration = LOOKED_OVER_EVERY;
@@ -62,6 +64,20 @@ const LONGEST_UNNOTED: TimeDelta = TimeDelta::seconds(1);
 /// After so many failures in a row of which the last was a panic, work is left alone.
 const PANICS: u32 = 3;
 
+/// A statement for open work of some partitions, the first parameter, that nobody has to leave alone.
+macro_rules! select_work {
+    ($condition:literal) => {
+        concat!(
+            "SELECT w.tenant, w.category, w.stream, w.item, w.partition, w.due_at,
+                 coalesce(q.item = w.item, false)
+             FROM rm.work w
+             LEFT JOIN ops.quarantine q USING (tenant, category, stream)
+             WHERE w.partition = ANY($1) AND (q.stream IS NULL OR q.retry_at <= clock_timestamp())
+                 AND ",
+            $condition
+        )
+    };
+}
 /// A piece of work that came back from whoever did it.
 struct Back {
     item: Item,
@@ -295,8 +311,10 @@ impl Desk {
         }
     }
 
+    /// Puts a piece of work down for its time, if that is near.
     fn put(&mut self, item: Item) {
-        if !self.under_way.contains(&item.key) {
+        let is_near = item.due_at <= self.deps.clock.now() + HORIZON;
+        if is_near && !self.under_way.contains(&item.key) {
             self.agenda.put(item);
         }
     }
@@ -305,21 +323,31 @@ impl Desk {
     async fn look_at_new(&mut self) -> Result<(), Error> {
         // The checkpoint first: what is committed between the two reads is fetched next time.
         let caught_up = projections::position_of(&self.deps.pool, "work").await?;
-        let rows = fetch(&self.deps.pool, &self.partitions(), self.seen).await?;
-        for (item, _) in rows {
-            self.put(item);
+        let rows = sqlx::query_as(select_work!("w.position > $2"))
+            .bind(self.partitions())
+            .bind(self.seen)
+            .fetch_all(&self.deps.pool)
+            .await?;
+        for row in rows {
+            self.put(item(row));
         }
         self.in_vain = if caught_up > self.seen { 0 } else { self.in_vain.saturating_add(1) };
         self.seen = self.seen.max(caught_up);
         Ok(())
     }
 
-    /// Fetches all open work: whatever was lost on the way, or belonged to another worker, is
-    /// found here.
+    /// Fetches all open work whose time is near: whatever was lost on the way, was not near before, or
+    /// belonged to another worker, is found here.
     async fn look_over(&mut self) -> Result<(), Error> {
         let partitions = self.partitions();
-        let rows = fetch(&self.deps.pool, &partitions, 0).await?;
-        let open: HashSet<Key> = rows.iter().map(|(item, _)| item.key.clone()).collect();
+        let caught_up = projections::position_of(&self.deps.pool, "work").await?;
+        let rows = sqlx::query_as(select_work!("w.due_at <= $2"))
+            .bind(&partitions)
+            .bind(self.deps.clock.now() + HORIZON)
+            .fetch_all(&self.deps.pool)
+            .await?;
+        let items: Vec<Item> = rows.into_iter().map(item).collect();
+        let open: HashSet<&Key> = items.iter().map(|item| &item.key).collect();
         let is_mine = |key: &Key, partition| partitions.contains(&partition) && open.contains(key);
         self.agenda.retain(is_mine);
         for waiting in self.shut_out.values_mut() {
@@ -327,12 +355,13 @@ impl Desk {
         }
         self.failures.retain(|key, _| open.contains(key));
         self.unnoted.retain(|key, _| open.contains(key));
-        for (item, _) in rows {
+        for item in items {
             let waits = self.shut_out.values().any(|waiting| waiting.contains(&item.key));
             if !waits && !self.agenda.contains(&item.key) {
                 self.put(item);
             }
         }
+        self.seen = self.seen.max(caught_up);
         Ok(())
     }
 
@@ -351,30 +380,9 @@ fn pause(failures: u32) -> TimeDelta {
     TimeDelta::milliseconds(100 << failures.saturating_sub(1).min(16))
 }
 
-/// Open work of some partitions that changed after a position.
-async fn fetch(
-    pool: &PgPool,
-    partitions: &[i16],
-    after: Position,
-) -> Result<Vec<(Item, Position)>, sqlx::Error> {
-    type Row = (Uuid, String, Uuid, i32, i16, Timestamp, i64, bool);
-    let rows: Vec<Row> = sqlx::query_as(
-        "
-        SELECT w.tenant, w.category, w.stream, w.item, w.partition, w.due_at, w.position,
-            coalesce(q.item = w.item, false)
-        FROM rm.work w
-        LEFT JOIN ops.quarantine q USING (tenant, category, stream)
-        WHERE w.partition = ANY($1) AND w.position > $2
-            AND (q.stream IS NULL OR q.retry_at <= clock_timestamp())
-        ",
-    )
-    .bind(partitions)
-    .bind(after)
-    .fetch_all(pool)
-    .await?;
-    let item = |(tenant, category, stream, item, partition, due_at, position, is_suspect): Row| {
-        let key = Key { tenant: Id::from_uuid(tenant), category, stream, item };
-        (Item { key, partition, due_at, is_suspect }, position)
-    };
-    Ok(rows.into_iter().map(item).collect())
+type Row = (Uuid, String, Uuid, i32, i16, Timestamp, bool);
+
+fn item((tenant, category, stream, item, partition, due_at, is_suspect): Row) -> Item {
+    let key = Key { tenant: Id::from_uuid(tenant), category, stream, item };
+    Item { key, partition, due_at, is_suspect }
 }

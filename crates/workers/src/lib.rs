@@ -11,6 +11,8 @@ mod calls;
 mod carry;
 mod consumer;
 mod desk;
+#[cfg(test)]
+mod far;
 mod gates;
 mod http;
 mod leases;
@@ -24,6 +26,8 @@ mod react;
 pub mod signing;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod stage;
 pub mod subscriptions;
 mod supervise;
 mod turns;

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use connectors::egress::{Egress, Policy};
-use domain::execution::{Command, Execution, NewExecution, Phase, Trigger};
-use domain::workflow::{self, Plan, Workflow};
-use domain::{Actor, Id, Tenant};
+use domain::execution::Phase;
+use domain::{Id, Tenant};
 use eventstore::{
-    Answered, Append, Appended, Clock, Error, EventStore, Fence, Filter, Metadata, PgEventStore,
-    Plans, Position, Recorded, Request, Snapshot, StreamId, Stretch, Version, execute, load,
+    Answered, Append, Appended, Clock, Error, EventStore, Fence, Filter, PgEventStore, Plans,
+    Position, Recorded, Snapshot, StreamId, Stretch, Version,
 };
 use projections::{Reader, executions};
-use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::process::{Child, Command as Process};
@@ -26,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::quarantine::{self, Quarantined};
+use crate::stage::{is_over, phase, start, tenant};
 use crate::unused::Unused;
 use crate::{Options, run};
 
@@ -142,43 +141,11 @@ impl EventStore for Log {
     }
 }
 
-fn tenant() -> Id<Tenant> {
-    Id::from_uuid(Uuid::from_u128(1))
-}
-
-fn meta(clock: &Clock) -> Metadata {
-    let id = clock.id();
-    Metadata {
-        tenant: tenant(),
-        actor: Actor::System,
-        correlation: id,
-        causation: id,
-        traceparent: None,
-        at: clock.now(),
-    }
-}
-
 /// The database of a test, with the bad execution and the others begun.
 async fn begin(options: PgPoolOptions, connect: PgConnectOptions) -> PgPool {
     let pool = options.connect_with(connect).await.expect("a database");
-    let log = PgEventStore::new(pool.clone());
-    log.make_partitions().await.expect("room");
-    let (clock, plans) = (Clock::of(&pool).await.expect("the time"), Plans::default());
-    let workflow = Workflow::id(tenant(), "test", "short");
-    let plan = Plan::compile(DOCUMENT).expect("a document");
-    let publish = workflow::Command::publish(true, &plan, DOCUMENT.to_owned());
-    let published = execute(&log, workflow, &publish, &Request::new(meta(&clock))).await;
-    published.expect("is published");
-    let (revision, plan) =
-        plans.published(&log, tenant(), workflow, None).await.expect("a version");
-    for id in (1..=OTHERS).map(Uuid::from_u128).chain([POISON]) {
-        let id = Id::<Execution>::from_uuid(id);
-        let (plan, input) = (plan.clone(), json!({}));
-        let (subject, trigger) = (None, Trigger::Api);
-        let new = NewExecution { id, workflow, revision, plan, input, subject, trigger };
-        let start = Command::Start(Box::new(new));
-        execute(&log, id, &start, &Request::new(meta(&clock))).await.expect("begins");
-    }
+    let ids: Vec<Uuid> = (1..=OTHERS).map(Uuid::from_u128).chain([POISON]).collect();
+    start(&pool, DOCUMENT, &ids).await;
     pool
 }
 
@@ -215,15 +182,9 @@ async fn a_process_that_works() {
     run(Arc::new(deps), Options::default(), CancellationToken::new()).await;
 }
 
-async fn phase(pool: &PgPool, id: Uuid) -> Phase {
-    let log = PgEventStore::new(pool.clone());
-    let (state, _) = load::<Execution>(&log, tenant(), Id::from_uuid(id)).await.expect("is read");
-    state.phase().clone()
-}
-
 /// Waits until all executions but the bad one have completed, and what is in quarantine then.
 async fn settled(pool: &PgPool) -> Vec<Quarantined> {
-    let is_over = async || {
+    let are_over = async || {
         for id in 1..=OTHERS {
             if !matches!(phase(pool, Uuid::from_u128(id)).await, Phase::Completed(_)) {
                 return false;
@@ -233,7 +194,7 @@ async fn settled(pool: &PgPool) -> Vec<Quarantined> {
     };
     loop {
         let quarantined = quarantine::list(pool).await.expect("is read");
-        if !quarantined.is_empty() && is_over().await {
+        if !quarantined.is_empty() && are_over().await {
             return quarantined;
         }
         sleep(Duration::from_millis(20)).await;
@@ -256,16 +217,6 @@ async fn works(pool: &PgPool, way: Way) -> Result<Vec<Quarantined>, ExitStatus> 
 fn assert_only_poison(quarantined: &[Quarantined], cause: &str) {
     let [one] = quarantined else { panic!("{quarantined:?}") };
     assert_eq!((one.stream, one.cause.as_str()), (POISON, cause), "{one:?}");
-}
-
-/// Waits until the bad execution is over.
-async fn is_over(pool: &PgPool) {
-    let over = async {
-        while !matches!(phase(pool, POISON).await, Phase::Completed(_)) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_mins(1), over).await.expect("it goes on");
 }
 
 /// Scenario 12.
@@ -304,7 +255,7 @@ async fn a_turn_that_kills_its_process_each_time_is_known_by_the_third_death(
     // A release that has the bug no more goes on with it.
     let _healed = worker(&pool, Way::IsWell);
     quarantine::release(&pool, None).await.expect("is released");
-    is_over(&pool).await;
+    is_over(&pool, POISON).await;
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
@@ -323,7 +274,7 @@ async fn a_turn_that_panics_each_time_harms_only_its_own_execution(
     drop(reader);
     let _healed = worker(&pool, Way::IsWell);
     quarantine::release(&pool, None).await.expect("is released");
-    is_over(&pool).await;
+    is_over(&pool, POISON).await;
     assert_eq!(quarantine::list(&pool).await.expect("is read").len(), 0);
 }
 
@@ -339,5 +290,5 @@ async fn what_a_newer_release_wrote_is_left_to_a_newer_release(
     assert_eq!(phase(&pool, POISON).await, Phase::Running, "it is suspended, and has not failed");
     let _newer = worker(&pool, Way::IsWell);
     quarantine::release(&pool, None).await.expect("is released");
-    is_over(&pool).await;
+    is_over(&pool, POISON).await;
 }
