@@ -31,13 +31,13 @@ const LAYERS: &[Layer] = &[
     (
         "api",
         &["connectors", "domain", "eventstore", "projections"],
-        &["axum", "rand", "sqlx", "tokio", "tower", "tower-http"],
+        &["axum", "hyper", "rand", "sqlx", "tokio", "tower", "tower-http"],
     ),
     ("workers", &["connectors", "domain", "eventstore", "projections"], &["rand", "sqlx", "tokio"]),
     (
         "cli",
         &["api", "connectors", "domain", "eventstore", "projections", "workers"],
-        &["axum", "nix", "rand", "reqwest", "rustls", "sqlx", "tokio"],
+        &["nix", "rand", "reqwest", "rustls", "sqlx", "tokio"],
     ),
     ("testkit", &[], &["axum", "lapin", "nix", "reqwest", "rustls", "tokio"]),
     ("bench", &["domain", "eventstore", "projections", "testkit"], &["rand", "sqlx", "tokio"]),

@@ -14,6 +14,7 @@ mod problem;
 mod problems;
 mod queries;
 mod query;
+mod serve;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use docs::Security;
 pub use problem::Problem;
+pub use serve::serve;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -82,7 +84,7 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// The whole API.
-pub fn router(app: App) -> Router {
+fn router(app: App) -> Router {
     let (routes, description) = described();
     let routes = routes.layer(from_fn_with_state(app.clone(), gateway::reachable));
     let routes = routes.merge(docs::router(&description)).with_state(app.clone());

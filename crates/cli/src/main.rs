@@ -10,7 +10,6 @@ mod output;
 mod platform;
 mod postgres;
 mod run;
-mod serve;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::output::note;
 use crate::platform::Platform;
 use crate::postgres::{self, Server};
-use crate::{random_uuid, serve};
+use crate::random_uuid;
 
 /// How long requests of a development instance, and effects under way, may take to end once we are told
 /// to stop. What has not ended by then is not lost: it is in the log, and goes on after the next start.
@@ -153,7 +153,7 @@ fn add_api(
         tokio::time::sleep(drain).await;
     };
     parts.spawn(async move {
-        serve::serve(listener, api::router(app), stopped).await;
+        api::serve(listener, app, stopped).await;
         Ok(())
     });
 }

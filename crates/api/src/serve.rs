@@ -13,18 +13,17 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use crate::{App, router};
+
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long to wait when no connection can be accepted: this process has too many open.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Serves every connection that is made before `stopped`, and until then; then waits for the answers to
+/// Serves the whole API on every connection that is made before `stopped`, and until then; then waits for the answers to
 /// all that was asked.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stopped: impl Future<Output = ()>,
-) {
+pub async fn serve(listener: TcpListener, app: App, stopped: impl Future<Output = ()>) {
+    let router = router(app);
     let open = GracefulShutdown::new();
     let mut stopped = pin!(stopped);
     loop {
