@@ -15,12 +15,13 @@ use tokio::time::sleep;
 
 use crate::{App, router};
 
-/// How long a client may take to send the head of a request.
-const HEAD: Duration = Duration::from_secs(30);
+/// How long a client may take to send the head of a request. Also how long a connection may lie idle, so it
+/// is longer than clients and proxies keep theirs: whoever closes first may cut the other off.
+const HEAD: Duration = Duration::from_mins(2);
 /// How long to wait when no connection can be accepted: this process has too many open.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Serves the whole API on every connection that is made before `stopped`, and until then; then waits for the answers to
+/// Serves the whole API on every connection that is made before `stopped`; then waits for the answers to
 /// all that was asked.
 pub async fn serve(listener: TcpListener, app: App, stopped: impl Future<Output = ()>) {
     let router = router(app);
