@@ -135,7 +135,7 @@ pub(crate) async fn suspect(db: &mut PgConnection, dead: &[Uuid]) -> Result<(), 
             SET strikes = q.strikes + 1, since = clock_timestamp(), item = excluded.item,
                 cause = excluded.cause, reason = excluded.reason,
                 retry_at = CASE q.strikes
-                    WHEN 1 THEN clock_timestamp() + interval '5 seconds'
+                    WHEN 1 THEN clock_timestamp() + interval '20 seconds'
                     WHEN 2 THEN clock_timestamp() + interval '30 seconds'
                 END
         ",
