@@ -3,17 +3,20 @@
 mod archive;
 mod batch;
 mod bell;
+mod loads;
 mod one;
 mod queue;
+mod recent;
+mod retry;
 mod row;
 #[cfg(test)]
 pub(crate) mod tests;
+mod together;
 mod versions;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{Id, Tenant};
@@ -25,8 +28,11 @@ pub(crate) use self::archive::Files;
 pub use self::archive::{ArchiveError, Archived, Partition, archive, partitions};
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
+use self::loads::{Loads, SHORT, loads};
+use self::recent::Recent;
+use self::retry::retrying;
 use self::row::{Answer, Row, SnapshotRow, contiguous, select_rows};
-use self::versions::Versions;
+use self::versions::{Versions, versions};
 use self::writer::Writer;
 use crate::deployment::deployment;
 use crate::judge::{self, Found};
@@ -40,11 +46,6 @@ pub(crate) const LOG: i16 = 1;
 
 /// How many positions a reader that filters has the database look through at once, at least.
 const STRETCH: Position = 10_000;
-
-/// How long to wait before each new attempt when a connection was lost. Reads change nothing and
-/// appends recognise themselves, so both can be sent again.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(10), Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Events of a stream after a version, up to another.
 const LOAD: &str = select_rows!(
@@ -61,6 +62,8 @@ pub struct PgEventStore {
     bell: Bell,
     writer: Writer,
     versions: Versions,
+    loads: Loads,
+    recent: Recent,
     files: Files,
     deployment: OnceCell<Arc<str>>,
 }
@@ -79,8 +82,9 @@ impl PgEventStore {
     pub fn of_log(pool: PgPool, log: i16) -> Self {
         let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
         let (files, deployment) = (Files::default(), OnceCell::new());
-        let versions = Versions::new(pool.clone(), log);
-        Self { pool, log, bell, writer, versions, files, deployment }
+        let (versions, loads) = (versions(pool.clone(), log), loads(pool.clone(), log));
+        let recent = Recent::default();
+        Self { pool, log, bell, writer, versions, loads, recent, files, deployment }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -118,6 +122,40 @@ impl PgEventStore {
             None => None,
         };
         judge::settle(append, is_fenced, (versions, &found), answered.as_ref())
+    }
+
+    /// What was found of a stream in the table, after a version and up to another, behind what is in files.
+    async fn with_archived(
+        &self,
+        stream: StreamId,
+        (after, upto): (Version, Version),
+        mut found: Vec<Row>,
+    ) -> Result<Vec<Row>, Error> {
+        let missing = found.first().map_or(upto, |row| row.version - 1);
+        if missing <= after {
+            return Ok(found);
+        }
+        let mut rows = self.archived(stream, (after, missing)).await?;
+        rows.append(&mut found);
+        Ok(rows)
+    }
+
+    /// The rows of a stream in the table, after a version and up to another.
+    async fn piece(
+        &self,
+        stream: StreamId,
+        (after, upto): (Version, Version),
+    ) -> Result<Vec<Row>, Error> {
+        let query = || {
+            sqlx::query_as::<_, Row>(LOAD)
+                .bind(self.log)
+                .bind(stream.id)
+                .bind(stream.category)
+                .bind(stream.tenant.as_uuid())
+                .bind(after)
+                .bind(upto)
+        };
+        Ok(retrying(|| query().fetch_all(&self.pool)).await?)
     }
 
     async fn table(&self, after: Position, upto: Position) -> Result<Vec<Row>, Error> {
@@ -217,21 +255,12 @@ impl EventStore for PgEventStore {
         limit: usize,
     ) -> Result<Vec<Recorded>, Error> {
         let upto = after.saturating_add(Version::try_from(limit).unwrap_or(Version::MAX));
-        let query = || {
-            sqlx::query_as::<_, Row>(LOAD)
-                .bind(self.log)
-                .bind(stream.id)
-                .bind(stream.category)
-                .bind(stream.tenant.as_uuid())
-                .bind(after)
-                .bind(upto)
-        };
-        let mut rows = retrying(|| query().fetch_all(&self.pool)).await?;
-        let missing = rows.first().map_or(upto, |row| row.version - 1);
-        if missing > after {
-            let mut archived = self.archived(stream, (after, missing)).await?;
-            archived.append(&mut rows);
-            rows = archived;
+        let short = upto.min(after.saturating_add(SHORT));
+        let found = self.loads.ask((stream, after, short)).await?;
+        let mut rows = self.with_archived(stream, (after, short), found).await?;
+        if short < upto && rows.last().is_some_and(|row| row.version == short) {
+            let found = self.piece(stream, (short, upto)).await?;
+            rows.append(&mut self.with_archived(stream, (short, upto), found).await?);
         }
         contiguous("version", after, rows.iter().map(|row| row.version))?;
         self.recorded(rows).await
@@ -291,10 +320,27 @@ impl EventStore for PgEventStore {
             if upto <= after {
                 return Ok(vec![]);
             }
-            let rows = self.rows(after, upto, ends.floor).await?;
-            let last = contiguous("position", after, rows.iter().map(|row| row.position));
+            let mut events = self.recent.events(after, upto, ends.head);
+            let last_kept = events.pop();
+            let from = last_kept.as_ref().map_or(after, |kept| kept.position - 1);
+            if last_kept.as_ref().is_some_and(|kept| kept.position == upto) {
+                events.extend(last_kept);
+                return Ok(events);
+            }
+            let rows = self.rows(from, upto, ends.floor).await?;
+            let last = contiguous("position", from, rows.iter().map(|row| row.position));
             if matches!(last, Ok(last) if last == upto) {
-                return self.recorded(rows).await;
+                let mut new = self.recorded(rows).await?;
+                // The database may have lost its end since, and have got another one.
+                if last_kept.is_some_and(|kept| new.first().is_none_or(|same| same.id != kept.id)) {
+                    self.recent.forget();
+                    continue;
+                }
+                if upto == ends.head {
+                    self.recent.keep(&new);
+                }
+                events.append(&mut new);
+                return Ok(events);
             }
             // Unless they were archived meanwhile.
             let now = self.ends().await?;
@@ -306,6 +352,9 @@ impl EventStore for PgEventStore {
     }
 
     async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error> {
+        if let Some(streams) = self.recent.streams(after, upto) {
+            return Ok(streams);
+        }
         let query = || {
             sqlx::query_scalar(
                 "SELECT stream FROM es.event WHERE log_id = $1 AND position > $2 AND position <= $3",
@@ -426,30 +475,4 @@ async fn table(
     .bind(upto)
     .fetch_all(db)
     .await
-}
-
-/// Attempts again while the reason is a lost connection.
-async fn retrying<T, F>(attempt: impl Fn() -> F) -> Result<T, sqlx::Error>
-where
-    F: Future<Output = Result<T, sqlx::Error>>,
-{
-    for pause in PAUSES {
-        match attempt().await {
-            Err(error) if lost(&error) => {
-                tracing::warn!(%error, "the connection to the database was lost; trying again");
-                tokio::time::sleep(pause).await;
-            }
-            done => return done,
-        }
-    }
-    attempt().await
-}
-
-/// Whether an error says nothing about the statement, only that the connection is gone: an I/O
-/// error, or the server's word that it shuts down, crashed, starts up or cut the line
-/// (SQLSTATE classes 57P and 08).
-fn lost(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
-        || code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
 }

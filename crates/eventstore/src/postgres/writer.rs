@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::batch::{Batch, Outcome};
 use super::one::One;
 use super::queue::{Job, Queue};
-use super::{PAUSES, lost};
+use super::retry::{PAUSES, lost};
 use crate::{Append, Error};
 
 /// How many groups are under way at once: while the database works on one, the next is laid out and

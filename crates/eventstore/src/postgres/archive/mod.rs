@@ -15,7 +15,8 @@ use uuid::Uuid;
 use self::file::Reader;
 pub use self::partitions::{ArchiveError, Archived, Partition, archive, partitions};
 use super::row::{Row, contiguous};
-use super::{Ends, PgEventStore, ends, retrying};
+use super::retry::retrying;
+use super::{Ends, PgEventStore, ends};
 use crate::{Error, Filter, Position, StreamId, Stretch, Version};
 
 /// A stretch of a log that is a file.

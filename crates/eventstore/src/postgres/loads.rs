@@ -1,0 +1,70 @@
+//! Short pieces of streams, loaded for many at once.
+
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Row as _};
+
+use super::row::Row;
+use super::together::Together;
+use crate::{StreamId, Version};
+
+/// How many pieces are loaded at once.
+const AT_ONCE: usize = 64;
+
+/// The most events that a piece may have. Nearly all streams are shorter, and of a longer one nobody
+/// waits for what others load.
+pub(super) const SHORT: Version = 50;
+
+/// A piece of a stream: what comes after a version, up to another.
+pub(super) type Piece = (StreamId, Version, Version);
+
+/// Answers what the rows of a piece are.
+pub(super) type Loads = Together<Piece, Vec<Row>>;
+
+/// Of the streams of a log.
+pub(super) fn loads(pool: PgPool, log: i16) -> Loads {
+    Together::new(AT_ONCE, move |pieces| {
+        let pool = pool.clone();
+        async move { find(&pool, log, &pieces).await }
+    })
+}
+
+/// A row of a piece.
+struct Found {
+    row: Row,
+    nth: i64,
+}
+
+impl FromRow<'_, PgRow> for Found {
+    fn from_row(found: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self { row: Row::from_row(found)?, nth: found.try_get("nth")? })
+    }
+}
+
+async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Row>>> {
+    let found: Vec<Found> = sqlx::query_as(
+        "SELECT position, version, at, schema, tenant, stream, id, correlation, causation, category,
+             name, actor, traceparent, salt, body, recorded_at, nth
+         FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
+             WITH ORDINALITY AS u (of_stream, of_category, of_tenant, after, upto, nth)
+         CROSS JOIN LATERAL (SELECT * FROM es.event
+             WHERE log_id = $1 AND stream = u.of_stream AND category = u.of_category
+                 AND tenant = u.of_tenant AND version > u.after AND version <= u.upto) e
+         ORDER BY nth, version",
+    )
+    .bind(log)
+    .bind(pieces.iter().map(|(stream, ..)| stream.id).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(stream, ..)| stream.category).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(stream, ..)| stream.tenant.as_uuid()).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(_, after, _)| *after).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(.., upto)| *upto).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    let mut loaded: Vec<Vec<Row>> = pieces.iter().map(|_| vec![]).collect();
+    for Found { row, nth } in found {
+        let place = usize::try_from(nth - 1).unwrap_or(usize::MAX);
+        if let Some(rows) = loaded.get_mut(place) {
+            rows.push(row);
+        }
+    }
+    Ok(loaded)
+}
