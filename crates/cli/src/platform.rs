@@ -64,7 +64,7 @@ impl Platform {
         // Keys are destroyed by workers, whose role may do that.
         let keys = Arc::new(Keyring::new(pool.clone(), &master));
         let log: Arc<dyn EventStore> =
-            Arc::new(Sealed::new(PgEventStore::new(commands), keys.clone()));
+            Arc::new(Sealed::new(PgEventStore::new(commands).for_followers(), keys.clone()));
         let (plans, vault) = (Arc::new(Plans::default()), Arc::new(vault));
         let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
         let models = Arc::new(models(context, &policy)?);

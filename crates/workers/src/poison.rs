@@ -144,9 +144,13 @@ impl EventStore for Log {
 /// The database of a test, with the bad execution and the others begun.
 async fn begin(options: PgPoolOptions, connect: PgConnectOptions) -> PgPool {
     let pool = options.connect_with(connect).await.expect("a database");
-    let ids: Vec<Uuid> = (1..=OTHERS).map(Uuid::from_u128).chain([POISON]).collect();
+    let ids: Vec<Uuid> = others().into_iter().chain([POISON]).collect();
     start(&pool, DOCUMENT, &ids).await;
     pool
+}
+
+fn others() -> Vec<Uuid> {
+    (1..=OTHERS).map(Uuid::from_u128).collect()
 }
 
 /// A process that works.
@@ -182,11 +186,12 @@ async fn a_process_that_works() {
     run(Arc::new(deps), Options::default(), CancellationToken::new()).await;
 }
 
-/// Waits until all executions but the bad one have completed, and what is in quarantine then.
-async fn settled(pool: &PgPool) -> Vec<Quarantined> {
+/// Waits until something is in quarantine and these executions have completed; what is in quarantine
+/// then.
+async fn settled(pool: &PgPool, others: &[Uuid]) -> Vec<Quarantined> {
     let are_over = async || {
-        for id in 1..=OTHERS {
-            if !matches!(phase(pool, Uuid::from_u128(id)).await, Phase::Completed(_)) {
+        for id in others {
+            if !matches!(phase(pool, *id).await, Phase::Completed(_)) {
                 return false;
             }
         }
@@ -202,13 +207,13 @@ async fn settled(pool: &PgPool) -> Vec<Quarantined> {
 }
 
 /// Lets a worker work until all is settled; how it ended if it did not live to see that.
-async fn works(pool: &PgPool, way: Way) -> Result<Vec<Quarantined>, ExitStatus> {
+async fn works(pool: &PgPool, way: Way, others: &[Uuid]) -> Result<Vec<Quarantined>, ExitStatus> {
     let mut worker = worker(pool, way);
     let ended = async {
         tokio::select! {
             biased;
             status = worker.wait() => Err(status.expect("a status")),
-            settled = settled(pool) => Ok(settled),
+            settled = settled(pool, others) => Ok(settled),
         }
     };
     timeout(Duration::from_mins(1), ended).await.expect("in time")
@@ -219,36 +224,51 @@ fn assert_only_poison(quarantined: &[Quarantined], cause: &str) {
     assert_eq!((one.stream, one.cause.as_str()), (POISON, cause), "{one:?}");
 }
 
+/// Starts workers until one lives to see everything settled; how many died before.
+async fn deaths(pool: &PgPool, others: &[Uuid]) -> usize {
+    for deaths in 0..10 {
+        match works(pool, Way::Aborts, others).await {
+            Ok(quarantined) => {
+                assert_only_poison(&quarantined, "died");
+                assert_eq!(phase(pool, POISON).await, Phase::Running);
+                return deaths;
+            }
+            Err(status) => assert_eq!(status.signal(), Some(6), "of something else: {status}"),
+        }
+    }
+    panic!("it goes on dying");
+}
+
 /// Scenario 12.
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
 async fn a_turn_that_kills_its_process_each_time_is_known_by_the_third_death(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let pool = begin(options, connect).await;
-    let mut deaths = 0;
-    let quarantined = loop {
-        match works(&pool, Way::Aborts).await {
-            Ok(quarantined) => break quarantined,
-            Err(status) => {
-                deaths += 1;
-                assert_eq!(status.signal(), Some(6), "it died of something else: {status}");
-                assert!(deaths <= 3, "it goes on dying");
-            }
-        }
-    };
-    assert_only_poison(&quarantined, "died");
-    assert_eq!(phase(&pool, POISON).await, Phase::Running);
+    let pool = options.connect_with(connect).await.expect("a database");
+    start(&pool, DOCUMENT, &[POISON]).await;
+    assert_eq!(deaths(&pool, &[]).await, 3);
+    start(&pool, DOCUMENT, &others()).await;
+    works(&pool, Way::Aborts, &others()).await.expect("it is left alone, and nothing else is");
+}
 
-    // Who dies of it again and again after that leaves it to people.
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn of_many_turns_that_are_taken_at_once_the_one_that_kills_is_found_and_left_to_people(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = begin(options, connect).await;
+    // One less if the others had their turns before.
+    let deaths = deaths(&pool, &others()).await;
+    assert!((3..=4).contains(&deaths), "{deaths}");
     for _ in 0..2 {
-        let quarantined = works(&pool, Way::Aborts).await.expect("it is left alone");
+        let quarantined = works(&pool, Way::Aborts, &[]).await.expect("it is left alone");
         assert!(quarantined[0].retry_at.is_some(), "{quarantined:?}");
         quarantine::release(&pool, Some(POISON)).await.expect("is released");
-        let died = works(&pool, Way::Aborts).await.expect_err("it kills again");
+        let died = works(&pool, Way::Aborts, &[]).await.expect_err("it kills again");
         assert_eq!(died.signal(), Some(6));
     }
-    let quarantined = works(&pool, Way::Aborts).await.expect("it is left alone");
+    let quarantined = works(&pool, Way::Aborts, &[]).await.expect("it is left alone");
     assert_only_poison(&quarantined, "died");
     assert_eq!(quarantined[0].retry_at, None);
 
@@ -264,7 +284,7 @@ async fn a_turn_that_panics_each_time_harms_only_its_own_execution(
     connect: PgConnectOptions,
 ) {
     let pool = begin(options, connect).await;
-    let quarantined = works(&pool, Way::Panics).await.expect("it lives");
+    let quarantined = works(&pool, Way::Panics, &others()).await.expect("it lives");
     assert_only_poison(&quarantined, "panicked");
     assert!(quarantined[0].reason.contains("on purpose"), "{quarantined:?}");
     let mut reader = Reader::begin(&pool, tenant()).await.expect("a reader");
@@ -285,7 +305,7 @@ async fn what_a_newer_release_wrote_is_left_to_a_newer_release(
     connect: PgConnectOptions,
 ) {
     let pool = begin(options, connect).await;
-    let quarantined = works(&pool, Way::IsOld).await.expect("it lives");
+    let quarantined = works(&pool, Way::IsOld, &others()).await.expect("it lives");
     assert_only_poison(&quarantined, "newer");
     assert_eq!(phase(&pool, POISON).await, Phase::Running, "it is suspended, and has not failed");
     let _newer = worker(&pool, Way::IsWell);

@@ -25,9 +25,9 @@ pub(crate) struct Turns {
     taken: Mutex<Taken>,
     /// Up to which change they are written down.
     written: tokio::sync::Mutex<u64>,
-    /// Whoever is under suspicion takes turns alone: of those who were at it together at two deaths
-    /// nobody could tell which it was.
-    alone: tokio::sync::Mutex<()>,
+    /// Whoever is under suspicion takes turns alone: of many who are at it when somebody dies nobody can
+    /// tell which it was.
+    alone: tokio::sync::RwLock<()>,
 }
 
 /// What a worker is in the middle of.
@@ -53,7 +53,11 @@ impl Turns {
         item: &Item,
         turn: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let _alone = if item.is_suspect { Some(self.alone.lock().await) } else { None };
+        let _alone = if item.is_suspect {
+            (Some(self.alone.write().await), None)
+        } else {
+            (None, Some(self.alone.read().await))
+        };
         let change = {
             let mut taken = self.taken();
             taken.keys.insert(item.key.clone());
@@ -109,8 +113,8 @@ impl Drop for Leave<'_> {
 }
 
 /// Workers were found dead: what they were in the middle of is under suspicion, and taken up again alone.
-/// If somebody dies of that as well it is left alone, so that all else goes on; and since whoever died may
-/// have been killed by chance, it is tried again after a while, twice, and then not until somebody
+/// What was alone at two deaths in a row is left alone, so that all else goes on; and since whoever died
+/// may have been killed by chance, it is tried again after a while, twice, and then not until somebody
 /// releases it.
 pub(crate) async fn suspect(db: &mut PgConnection, dead: &[Uuid]) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM ops.death WHERE at < clock_timestamp() - interval '1 hour'")
@@ -127,7 +131,8 @@ pub(crate) async fn suspect(db: &mut PgConnection, dead: &[Uuid]) -> Result<(), 
         INSERT INTO ops.quarantine AS q
             (tenant, stream, category, item, cause, reason, strikes, retry_at)
         SELECT DISTINCT ON (u.stream, u.category, u.tenant) u.tenant, u.stream, u.category, u.item,
-            'died', 'a process died while it did this', 1, clock_timestamp()
+            'died', 'a process died while it did this',
+            CASE cardinality(gone.items) WHEN 1 THEN 2 ELSE 1 END, clock_timestamp()
         FROM gone, unnest(gone.tenants, gone.streams, gone.categories, gone.items)
             u (tenant, stream, category, item)
         WHERE gone.at > pg_postmaster_start_time()
@@ -135,9 +140,11 @@ pub(crate) async fn suspect(db: &mut PgConnection, dead: &[Uuid]) -> Result<(), 
             SET strikes = q.strikes + 1, since = clock_timestamp(), item = excluded.item,
                 cause = excluded.cause, reason = excluded.reason,
                 retry_at = CASE q.strikes
-                    WHEN 1 THEN clock_timestamp() + interval '20 seconds'
-                    WHEN 2 THEN clock_timestamp() + interval '30 seconds'
+                    WHEN 1 THEN clock_timestamp()
+                    WHEN 2 THEN clock_timestamp() + interval '20 seconds'
+                    WHEN 3 THEN clock_timestamp() + interval '30 seconds'
                 END
+            WHERE excluded.strikes = 2
         ",
     )
     .bind(dead)

@@ -63,7 +63,7 @@ pub struct PgEventStore {
     writer: Writer,
     versions: Versions,
     loads: Loads,
-    recent: Recent,
+    recent: Option<Recent>,
     files: Files,
     deployment: OnceCell<Arc<str>>,
 }
@@ -83,8 +83,15 @@ impl PgEventStore {
         let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
         let (files, deployment) = (Files::default(), OnceCell::new());
         let (versions, loads) = (versions(pool.clone(), log), loads(pool.clone(), log));
-        let recent = Recent::default();
+        let recent = None;
         Self { pool, log, bell, writer, versions, loads, recent, files, deployment }
+    }
+
+    /// The same for those who follow the log: the newest events, once read, are told to all of them from
+    /// memory. Not for whoever has to know what the database has, such as an audit.
+    #[must_use]
+    pub fn for_followers(self) -> Self {
+        Self { recent: Some(Recent::default()), ..self }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -320,7 +327,9 @@ impl EventStore for PgEventStore {
             if upto <= after {
                 return Ok(vec![]);
             }
-            let mut events = self.recent.events(after, upto, ends.head);
+            let recent = self.recent.as_ref();
+            let kept = recent.map(|recent| recent.events(after, upto, ends.head));
+            let mut events = kept.unwrap_or_default();
             let last_kept = events.pop();
             let from = last_kept.as_ref().map_or(after, |kept| kept.position - 1);
             if last_kept.as_ref().is_some_and(|kept| kept.position == upto) {
@@ -333,11 +342,11 @@ impl EventStore for PgEventStore {
                 let mut new = self.recorded(rows).await?;
                 // The database may have lost its end since, and have got another one.
                 if last_kept.is_some_and(|kept| new.first().is_none_or(|same| same.id != kept.id)) {
-                    self.recent.forget();
+                    recent.inspect(|recent| recent.forget());
                     continue;
                 }
                 if upto == ends.head {
-                    self.recent.keep(&new);
+                    recent.inspect(|recent| recent.keep(&new));
                 }
                 events.append(&mut new);
                 return Ok(events);
@@ -352,7 +361,8 @@ impl EventStore for PgEventStore {
     }
 
     async fn streams(&self, after: Position, upto: Position) -> Result<Vec<Uuid>, Error> {
-        if let Some(streams) = self.recent.streams(after, upto) {
+        let kept = self.recent.as_ref().and_then(|recent| recent.streams(after, upto));
+        if let Some(streams) = kept {
             return Ok(streams);
         }
         let query = || {

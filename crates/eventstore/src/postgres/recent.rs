@@ -125,22 +125,29 @@ mod tests {
         range.map(event).collect()
     }
 
+    const NONE: &[Position] = &[];
+
+    /// The positions of what is told.
+    fn kept(recent: &Recent, after: Position, upto: Position, head: Position) -> Vec<Position> {
+        recent.events(after, upto, head).iter().map(|event| event.position).collect()
+    }
+
     #[test]
     fn what_is_kept_is_told_up_to_where_it_ends_and_never_past_a_gap() {
         let recent = Recent::default();
-        assert_eq!(recent.events(0, 10, 99), []);
+        assert_eq!(kept(&recent, 0, 10, 99), NONE);
         recent.keep(&events(5..=8));
         recent.keep(&events(7..=9));
-        assert_eq!(recent.events(3, 9, 99), [], "4 is not there");
-        assert_eq!(recent.events(4, 7, 99), events(5..=7));
-        assert_eq!(recent.events(7, 20, 99), events(8..=9));
-        assert_eq!(recent.events(9, 20, 99), []);
-        assert_eq!(recent.events(4, 7, 8), [], "the log has lost its end");
+        assert_eq!(kept(&recent, 3, 9, 99), NONE, "4 is not there");
+        assert_eq!(kept(&recent, 4, 7, 99), (5..=7).collect::<Vec<_>>());
+        assert_eq!(kept(&recent, 7, 20, 99), (8..=9).collect::<Vec<_>>());
+        assert_eq!(kept(&recent, 9, 20, 99), NONE);
+        assert_eq!(kept(&recent, 4, 7, 8), NONE, "the log has lost its end");
         assert_eq!(recent.streams(6, 9).map(|streams| streams.len()), Some(3));
         assert_eq!(recent.streams(6, 10), None, "10 is not there");
         recent.keep(&events(12..=12));
-        assert_eq!(recent.events(4, 9, 99), [], "what stood before a gap is forgotten");
-        assert_eq!(recent.events(11, 12, 99), events(12..=12));
+        assert_eq!(kept(&recent, 4, 9, 99), NONE, "what stood before a gap is forgotten");
+        assert_eq!(kept(&recent, 11, 12, 99), (12..=12).collect::<Vec<_>>());
     }
 
     #[test]
@@ -148,7 +155,7 @@ mod tests {
         let recent = Recent::default();
         let most = Position::try_from(MOST).expect("fits");
         recent.keep(&events(1..=most + 10));
-        assert_eq!(recent.events(9, 20, most + 10), []);
-        assert_eq!(recent.events(10, 20, most + 10), events(11..=20));
+        assert_eq!(kept(&recent, 9, 20, most + 10), NONE);
+        assert_eq!(kept(&recent, 10, 20, most + 10), (11..=20).collect::<Vec<_>>());
     }
 }

@@ -29,7 +29,7 @@ impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Together<Q, A> {
     /// an answer to each, in their order.
     pub(super) fn new<F>(most: usize, ask: impl Fn(Vec<Q>) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = sqlx::Result<Vec<A>>> + Send,
+        F: Future<Output = sqlx::Result<Vec<A>>> + Send + 'static,
     {
         let (askers, waiting) = mpsc::channel(WAITING);
         tokio::spawn(answer(most, ask, waiting));

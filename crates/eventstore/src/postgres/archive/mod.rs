@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use self::file::Reader;
 pub use self::partitions::{ArchiveError, Archived, Partition, archive, partitions};
-use super::row::{Row, contiguous};
 use super::retry::retrying;
+use super::row::{Row, contiguous};
 use super::{Ends, PgEventStore, ends};
 use crate::{Error, Filter, Position, StreamId, Stretch, Version};
 

@@ -60,6 +60,11 @@ async fn conforms(pool: PgPool) {
     conformance::check(&PgEventStore::new(pool)).await;
 }
 
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_store_that_keeps_the_newest_events_behaves_like_any_other(pool: PgPool) {
+    conformance::check(&PgEventStore::new(pool).for_followers()).await;
+}
+
 async fn conforms_as(role: Role, options: PgConnectOptions) {
     let pool = connect(options.to_url_lossy().as_str(), role, 5).await.expect("connects");
     conformance::check(&PgEventStore::new(pool.clone())).await;
