@@ -18,6 +18,8 @@ use crate::{App, router};
 /// How long a client may take to send the head of a request. Also how long a connection may lie idle, so it
 /// is longer than clients and proxies keep theirs: whoever closes first may cut the other off.
 const HEAD: Duration = Duration::from_mins(2);
+/// How long whoever has just connected has to say what they want.
+const FIRST_WORDS: Duration = Duration::from_millis(200);
 /// How long to wait when no connection can be accepted: this process has too many open.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -43,6 +45,8 @@ pub async fn serve(listener: TcpListener, app: App, stopped: impl Future<Output 
         }
     }
     drop(listener);
+    // A connection on which nothing was read is closed at once, whatever is on its way.
+    sleep(FIRST_WORDS).await;
     open.shutdown().await;
 }
 
