@@ -78,6 +78,7 @@ macro_rules! select_work {
         )
     };
 }
+
 /// A piece of work that came back from whoever did it.
 struct Back {
     item: Item,
@@ -257,15 +258,15 @@ impl Desk {
                 tokio::spawn(async move { count_refused(&pool, WORK.name, item.partition).await });
             }
             Err(Failed { error, done }) => {
-                let failed = self.failures.entry(item.key.clone()).or_default();
-                *failed += 1;
+                let count = self.failures.entry(item.key.clone()).or_default();
+                *count += 1;
+                let failed = *count;
                 let panics = matches!(error, Error::Panicked(_));
                 let is_poison =
-                    error.is_newer() || (panics && (item.is_suspect || *failed >= PANICS));
+                    error.is_newer() || (panics && (item.is_suspect || failed >= PANICS));
                 if is_poison && self.isolate(&item, &error).await {
                     return;
                 }
-                let failed = self.failures.get(&item.key).copied().unwrap_or_default();
                 let longest = if done.is_some() { LONGEST_UNNOTED } else { LONGEST_PAUSE };
                 let pause = pause(failed).min(longest);
                 if let Some(done) = done {
