@@ -36,7 +36,8 @@ async fn feel(pool: &PgPool, is_there: &watch::Sender<bool>) {
             Ok(Ok(connection)) => {
                 is_there.send_replace(true);
                 beat(connection).await;
-                true
+                // One that is lost says nothing yet: somebody may have ended this session alone.
+                continue;
             }
             Ok(Err(error)) => !is_full(&error),
             Err(_) => true,

@@ -1,12 +1,14 @@
 //! What every request passes through before a handler sees it, and every answer on its way out.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
@@ -69,9 +71,15 @@ async fn closing(State(app): State<App>, request: Request, next: Next) -> Respon
     response
 }
 
+/// How long a database may be away before anybody is told: sessions that were ended are made again.
+const BLINK: Duration = Duration::from_millis(500);
+
 /// Refuses at once what would wait in vain for a database that is away.
 pub(crate) async fn reachable(State(app): State<App>, request: Request, next: Next) -> Response {
-    if *app.pulse.borrow() {
+    let mut pulse = app.pulse.clone();
+    let is_there = timeout(BLINK, pulse.wait_for(|is_there| *is_there)).await;
+    let is_there = is_there.is_ok_and(|seen| seen.is_ok());
+    if is_there {
         next.run(request).await
     } else {
         Problem::unavailable("unavailable", "the database is away", 1).into_response()
