@@ -211,3 +211,17 @@ async fn while_the_database_is_away_requests_are_refused_at_once_and_nothing_is_
     let calls = stub.calls().len();
     assert_eq!(calls, EXECUTIONS * EFFECTS, "what was answered was asked for again");
 }
+
+/// Whoever looks after a database ends sessions now and then; nobody is told that it is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_are_ended_alone_fail_no_request() {
+    let world = World::start().await;
+    let (api, pool) = (world.api(), world.pool().await);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for _ in 0..5 {
+        let ended: i64 = sqlx::query_scalar(end).fetch_one(&pool).await.expect("they are ended");
+        assert!(ended > 0, "there was nobody");
+        assert_eq!(api.get("/executions").await.status, 200);
+    }
+}
