@@ -55,7 +55,9 @@ fn is_full(error: &sqlx::Error) -> bool {
 
 /// Asks until there is no answer.
 async fn beat(mut connection: PgConnection) {
-    while let Ok(Ok(())) = timeout(PATIENCE, connection.ping()).await {
+    let mut is_alive = true;
+    while is_alive {
         sleep(BEAT).await;
+        is_alive = matches!(timeout(PATIENCE, connection.ping()).await, Ok(Ok(())));
     }
 }

@@ -27,7 +27,8 @@ fn meta(clock: &Clock) -> Metadata {
     }
 }
 
-/// Publishes a document, the only one, unless that was done before, and starts executions of it under these ids.
+/// Publishes a document, the only one, unless that was done before, and starts executions of it under
+/// these ids.
 pub(crate) async fn start(pool: &PgPool, document: &str, ids: &[Uuid]) {
     let log = PgEventStore::new(pool.clone());
     log.make_partitions().await.expect("room");

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
-use super::row::Row;
+use super::row::{Row, select_rows};
 use super::together::Together;
 use crate::{StreamId, Version};
 
@@ -41,16 +41,17 @@ impl FromRow<'_, PgRow> for Found {
 }
 
 async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Row>>> {
-    let found: Vec<Found> = sqlx::query_as(
-        "SELECT position, version, at, schema, tenant, stream, id, correlation, causation, category,
-             name, actor, traceparent, salt, body, recorded_at, nth
+    let found: Vec<Found> = sqlx::query_as(concat!(
+        "SELECT e.*, u.nth
          FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
              WITH ORDINALITY AS u (of_stream, of_category, of_tenant, after, upto, nth)
-         CROSS JOIN LATERAL (SELECT * FROM es.event
-             WHERE log_id = $1 AND stream = u.of_stream AND category = u.of_category
-                 AND tenant = u.of_tenant AND version > u.after AND version <= u.upto) e
-         ORDER BY nth, version",
-    )
+         CROSS JOIN LATERAL (",
+        select_rows!(
+            "WHERE log_id = $1 AND stream = u.of_stream AND category = u.of_category
+                 AND tenant = u.of_tenant AND version > u.after AND version <= u.upto"
+        ),
+        ") e ORDER BY u.nth, e.version"
+    ))
     .bind(log)
     .bind(pieces.iter().map(|(stream, ..)| stream.id).collect::<Vec<_>>())
     .bind(pieces.iter().map(|(stream, ..)| stream.category).collect::<Vec<_>>())
