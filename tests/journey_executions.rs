@@ -182,3 +182,49 @@ async fn executions_are_listed_page_by_page_and_by_what_they_are() {
     assert_eq!(of_one.len(), 1);
     assert!(of_one[0].get("tasks").is_none(), "lists are short: {}", of_one[0]);
 }
+
+/// Asks somebody who answers with what they are sent, and hands the answer on twice.
+const CARRIER: &str = r"
+document: {dsl: '1.0.3', namespace: test, name: carrier, version: '1.0.0'}
+do:
+  - ask:
+      call: http
+      with: {method: post, endpoint: URL, body: {text: '${ .text * .times }'}}
+      output: {as: .got}
+  - hand: {set: {text: '${ .text }', n: 1}}
+  - pause: {wait: {milliseconds: 1}}
+  - on: {set: {text: '${ .text }', n: 2}}
+";
+
+#[tokio::test]
+async fn a_large_document_passes_through_a_workflow_and_is_kept_once() {
+    let world = World::start().await;
+    let (api, stub) = (world.api(), Stub::start().await);
+    let id = api.publish(&CARRIER.replace("URL", &format!("{}/echo", stub.url()))).await;
+    let large = "Ångström ".repeat(1_000);
+    let done = api.run(&id, &json!({"text": large, "times": 100})).await;
+    assert_eq!(done["status"], "completed", "{}", done["error"]);
+    assert_eq!(done["output"], json!({"text": large.repeat(100), "n": 2}));
+
+    let there = format!("/workflows/{id}/executions/{}", done["id"].as_str().expect("an id"));
+    let listed = api.until(&there, |execution| execution["status"] == "completed").await;
+    assert_eq!(listed["output"], done["output"], "the read model has it too");
+    let exported = api.get(&format!("{there}/events")).await.text;
+    assert!(exported.contains(&large.repeat(100)), "and so has the export");
+    let (large, small): (i64, i64) = sqlx::query_as(
+        "SELECT sum(length(body)) FILTER (WHERE category = 'payload')::bigint,
+             max(length(body)) FILTER (WHERE category = 'execution')::bigint
+         FROM es.event",
+    )
+    .fetch_one(&world.pool().await)
+    .await
+    .expect("reads");
+    assert!(small < 4_096, "events are small: {small} bytes");
+    // The document three times, in base64: what is sent, with its answer; and what is handed on, twice,
+    // with another number each time.
+    assert!((3_000_000..9_000_000).contains(&large), "{large} bytes");
+    for args in [&["audit", "verify", "--live"][..], &["replay", "--verify"]] {
+        let done = world.run(args).await;
+        assert_eq!(done.code, 0, "{args:?}: {done:?}");
+    }
+}

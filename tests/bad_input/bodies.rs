@@ -43,7 +43,7 @@ async fn a_body_that_is_not_what_is_wanted_is_refused() {
             ),
             bad(
                 "too much input",
-                format!("{{\"input\": \"{}\"}}", "x".repeat(500_000)),
+                format!("{{\"input\": \"{}\"}}", "x".repeat(600_000)),
                 (422, "input_too_large"),
             ),
         ])

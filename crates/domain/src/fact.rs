@@ -1,8 +1,8 @@
 //! Every event of every aggregate, as one type.
 
 use crate::{
-    agent, api_key, execution, integration, invocation, notification, prompt, subject, template,
-    webhook, workflow,
+    agent, api_key, execution, integration, invocation, notification, payload, prompt, subject,
+    template, webhook, workflow,
 };
 
 /// What the log speaks about; projections and policies match on it.
@@ -22,6 +22,8 @@ pub enum Fact {
     Invocation(invocation::Event),
     /// Something happened to a notification.
     Notification(notification::Event),
+    /// A large value was kept.
+    Payload(payload::Event),
     /// Something happened to a prompt.
     Prompt(prompt::Event),
     /// Something happened to a subject.

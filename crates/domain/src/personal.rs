@@ -1,18 +1,88 @@
 //! Data about people.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 /// The one member of the object that stands for a personal value in the JSON of an event.
 ///
 /// It holds a list of the value itself where the value is at hand, and null where it was erased.
-/// The log seals the values and leaves numbers in their places.
+/// The log seals the values and leaves numbers in their places; for those that it keeps apart, texts that
+/// name them.
 pub const MARK: &str = "$personal";
+
+/// The most bytes of JSON with which a personal value stands in its event. The log keeps larger ones
+/// apart, each once, however many events say it.
+pub const INLINE_LIMIT: usize = 8 * 1024;
+
+/// What stands before a personal value. It cannot stand within a JSON string, whose quotes are escaped.
+pub const OPEN: &str = r#"{"$personal":"#;
+
+/// What stands for a personal value in the JSON of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark<'a> {
+    /// Itself, in a list: it is at hand.
+    Value(&'a str),
+    /// Its number among those that were taken out and sealed together.
+    Number(usize),
+    /// The name of what is kept apart.
+    Name(Uuid),
+    /// Nothing: it was erased.
+    Null,
+}
+
+impl<'a> Mark<'a> {
+    /// The mark that a text begins with, and how many bytes it has.
+    fn first(text: &'a str) -> Option<(Self, usize)> {
+        match text.as_bytes().first()? {
+            b'[' => {
+                let list = serde_json::Deserializer::from_str(text.strip_prefix('[')?);
+                let value: &RawValue = list.into_iter().next()?.ok()?;
+                Some((Self::Value(value.get()), value.get().len() + 2))
+            }
+            b'"' => Some((Self::Name(text.get(1..37)?.parse().ok()?), 38)),
+            b'n' => Some((Self::Null, 4)),
+            _ => {
+                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+                Some((Self::Number(text[..digits].parse().ok()?), digits))
+            }
+        }
+    }
+}
+
+/// The marks in the JSON of an event, in order, and where they stand. What looks like one within a value
+/// is part of the value.
+pub fn marks(json: &str) -> impl Iterator<Item = (Range<usize>, Mark<'_>)> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = from + json[from..].find(OPEN)? + OPEN.len();
+            from = start;
+            if let Some((mark, size)) = Mark::first(&json[start..]) {
+                from = start + size;
+                return Some((start..from, mark));
+            }
+        }
+    })
+}
+
+/// How many bytes the JSON of an event has without the values that the log keeps apart.
+pub(crate) fn inline_size(json: &str) -> usize {
+    let saved = marks(json).map(|(place, mark)| match mark {
+        Mark::Value(value) if value.len() > INLINE_LIMIT => place.len() - NAME,
+        Mark::Value(_) | Mark::Number(_) | Mark::Name(_) | Mark::Null => 0,
+    });
+    json.len() - saved.sum::<usize>()
+}
+
+/// How many bytes a name has.
+const NAME: usize = 38;
 
 /// What an event says about a person.
 ///
@@ -144,6 +214,33 @@ mod tests {
     fn what_was_stored_without_a_mark_is_read() {
         let old: Personal<Value> = serde_json::from_value(json!({"a": 1})).unwrap();
         assert_eq!(old.known(), Some(&json!({"a": 1})));
+    }
+
+    #[test]
+    fn marks_are_found_and_what_looks_like_one_within_a_value_is_none() {
+        let id = Uuid::from_u128(7);
+        let json = format!(
+            r#"{{"a":{{"$personal":[{{"$personal":null}}]}},"b":[{{"$personal":12}},{{"$personal":"{id}"}}],"c":{{"$personal":null}},"d":"{{\"$personal\":1}}","e":{{"$personal":{{}}}}}}"#
+        );
+        let found: Vec<_> = marks(&json).collect();
+        let marks: Vec<_> = found.iter().map(|(_, mark)| *mark).collect();
+        let value = Mark::Value(r#"{"$personal":null}"#);
+        assert_eq!(marks, [value, Mark::Number(12), Mark::Name(id), Mark::Null]);
+        let texts: Vec<_> = found.into_iter().map(|(place, _)| &json[place]).collect();
+        assert_eq!(texts[0], r#"[{"$personal":null}]"#);
+        assert_eq!(texts[2], format!("\"{id}\""));
+    }
+
+    #[test]
+    fn large_values_count_as_much_as_their_names() {
+        let json = |size| {
+            serde_json::to_string(&(Personal::from("x".repeat(size)), Personal::from("y"))).unwrap()
+        };
+        let small = json(INLINE_LIMIT - 2);
+        assert_eq!(inline_size(&small), small.len());
+        let named = r#"[{"$personal":"00000000-0000-0000-0000-000000000000"},{"$personal":["y"]}]"#;
+        assert_eq!(inline_size(&json(INLINE_LIMIT - 1)), named.len());
+        assert_eq!(inline_size(&json(10 * INLINE_LIMIT)), named.len());
     }
 
     #[test]

@@ -24,6 +24,24 @@ const AT_ONCE: usize = 2;
 /// large.
 const BYTES: usize = 4 << 20;
 
+/// How many events like these have about 4 MiB with all their values.
+pub(crate) fn like(rows: &[Recorded]) -> usize {
+    let bytes: usize = rows.iter().map(Recorded::size).sum();
+    BYTES / (bytes / rows.len().max(1)).max(1)
+}
+
+/// How many of these events, from the first on, have about 4 MiB with all their values: no more are to be
+/// decoded at once. One in any case.
+#[must_use]
+pub fn fitting(rows: &[Recorded]) -> usize {
+    let mut bytes = 0;
+    let fits = |row: &&Recorded| {
+        bytes += row.size();
+        bytes <= BYTES
+    };
+    rows.iter().take_while(fits).count().max(1)
+}
+
 /// Which part of the log is read, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
@@ -95,7 +113,7 @@ async fn read<T>(
             asked = asked.saturating_add(i64::try_from(wanted).unwrap_or(i64::MAX));
         }
         let Some((wanted, rows)) = reads.next().await else { return Ok(()) };
-        let rows = rows?;
+        let mut rows = rows?;
         let Some(last) = rows.last() else { return Ok(()) };
         after = last.position;
         if rows.len() < wanted {
@@ -103,10 +121,13 @@ async fn read<T>(
             reads.clear();
             asked = after;
         }
-        let bytes: usize = rows.iter().map(|row| row.body.get().len()).sum();
-        limit = (BYTES / (bytes / rows.len()).max(1)).clamp(1, page);
-        if pages.send(Ok(make(rows))).await.is_err() {
-            return Ok(());
+        limit = like(&rows).clamp(1, page);
+        while !rows.is_empty() {
+            let rest = rows.split_off(fitting(&rows).min(rows.len()));
+            if pages.send(Ok(make(rows))).await.is_err() {
+                return Ok(());
+            }
+            rows = rest;
         }
         if let Some(rate) = rate {
             let done = u32::try_from(after - first).unwrap_or(u32::MAX);

@@ -69,7 +69,7 @@ pub struct CloudEvent<'a> {
 
 impl<'a> From<&'a Recorded> for CloudEvent<'a> {
     fn from(event: &'a Recorded) -> Self {
-        Self { data: Some(personal::bare(event.data())), ..Self::without_data(event) }
+        Self { data: Some(personal::bare(&event.data())), ..Self::without_data(event) }
     }
 }
 

@@ -14,7 +14,7 @@ use domain::subject::Subject;
 use domain::template::Template;
 use domain::webhook::Delivery;
 use domain::workflow::Workflow;
-use domain::{Aggregate, Event, Fact, Id};
+use domain::{Aggregate, Event, Fact, Id, payload};
 use serde::de;
 use serde::de::value::MapDeserializer;
 use serde_json::Value;
@@ -54,6 +54,7 @@ pub fn fact(row: &Recorded) -> Result<Fact, Error> {
         Integration::NAME => Fact::Integration(decode(row)?),
         Invocation::NAME => Fact::Invocation(decode(row)?),
         Notification::NAME => Fact::Notification(decode(row)?),
+        payload::NAME => Fact::Payload(decode(row)?),
         Prompt::NAME => Fact::Prompt(decode(row)?),
         Subject::NAME => Fact::Subject(decode(row)?),
         Template::NAME => Fact::Template(decode(row)?),
@@ -66,13 +67,14 @@ pub fn fact(row: &Recorded) -> Result<Fact, Error> {
 /// The category of this name, if this release knows it.
 #[must_use]
 pub fn category(name: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 12] = [
         Agent::NAME,
         ApiKey::NAME,
         Execution::NAME,
         Integration::NAME,
         Invocation::NAME,
         Notification::NAME,
+        payload::NAME,
         Prompt::NAME,
         Subject::NAME,
         Template::NAME,

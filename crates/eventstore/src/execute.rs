@@ -2,6 +2,7 @@
 
 use domain::{Aggregate, FOLD, Id, Kind, Refusal, Tenant};
 
+use crate::ahead::like;
 use crate::codec::{decode, drafts};
 use crate::{
     Answered, Append, CommandKey, Error, EventStore, Expected, Fence, Metadata, Position, Recorded,
@@ -11,8 +12,11 @@ use crate::{
 /// How often a command is decided anew because somebody else was faster.
 const ATTEMPTS: usize = 10;
 
-/// How many events of a stream are loaded at once, and how many lie between two snapshots.
+/// How many events of a stream are loaded at once, at most, and how many lie between two snapshots.
 const PAGE: usize = 500;
+
+/// How many are loaded first: until some have come nobody knows how large they are.
+const FIRST: usize = 50;
 
 /// The circumstances of a command.
 pub struct Request<'a, A> {
@@ -163,9 +167,11 @@ impl<A: Aggregate> Held<A> {
 
     /// Reads what has happened since.
     pub async fn catch_up(&mut self, store: &dyn EventStore) -> Result<(), Error> {
+        let mut limit = FIRST;
         loop {
-            let rows = store.load(self.stream, self.version, PAGE).await?;
-            let is_full = rows.len() == PAGE;
+            let rows = store.load(self.stream, self.version, limit).await?;
+            let is_full = rows.len() == limit;
+            limit = like(&rows).clamp(FIRST, PAGE);
             // Short streams, which are nearly all, cost no look for a snapshot.
             if is_full && self.version == 0 && self.resume(store, &rows).await? {
                 continue;

@@ -29,7 +29,7 @@ mod subscription;
 pub mod tlog;
 mod when;
 
-pub use ahead::{ReadAhead, Span};
+pub use ahead::{ReadAhead, Span, fitting};
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;
 pub use codec::{category, drafts, fact};

@@ -1,5 +1,6 @@
 //! The port: what the log takes in and gives out, without saying how it is kept.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::personal;
+use crate::personal::{self, Opened};
 
 /// Place of an event in its stream, from 1; 0 is "no events yet".
 pub type Version = i64;
@@ -94,7 +95,7 @@ pub struct Recorded {
     pub body: Box<RawValue>,
     /// The fields with their personal values, if those are sealed in `body` and this was read with
     /// the keys.
-    pub opened: Option<Box<RawValue>>,
+    pub opened: Option<Opened>,
     /// Its circumstances.
     pub meta: Metadata,
     /// When it was stored, by the store's clock: never before that of the event before it. Events of
@@ -105,8 +106,14 @@ pub struct Recorded {
 impl Recorded {
     /// The event's own fields, as far as the reader may know them.
     #[must_use]
-    pub fn data(&self) -> &RawValue {
-        self.opened.as_deref().unwrap_or(&self.body)
+    pub fn data(&self) -> Cow<'_, RawValue> {
+        self.opened.as_ref().map_or(Cow::Borrowed(&self.body), Opened::whole)
+    }
+
+    /// How many bytes [`Self::data`] has, more or less.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.opened.as_ref().map_or(self.body.get().len(), Opened::size)
     }
 
     /// Whose data its personal values are; none for nobody in particular, and if it has none.

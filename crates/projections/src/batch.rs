@@ -1,6 +1,6 @@
 //! A stretch of the log, read and decoded once for all views.
 
-use eventstore::{EventStore, Position, Recorded};
+use eventstore::{EventStore, Position, Recorded, fitting};
 use uuid::Uuid;
 
 use crate::{Error, Projection, Seen, all_views};
@@ -47,13 +47,15 @@ impl Batch {
         after: Position,
         limit: usize,
     ) -> Result<Option<Self>, Error> {
-        Ok(Self::of(log.read(after, limit).await?))
+        let mut rows = log.read(after, limit).await?;
+        rows.truncate(fitting(&rows));
+        Ok(Self::of(rows))
     }
 
     /// Decodes events that follow each other, if there are any.
     pub(crate) fn of(rows: Vec<Recorded>) -> Option<Self> {
         let (first, last) = (rows.first()?.position, rows.last()?.position);
-        let bytes = rows.iter().map(|row| row.body.get().len()).sum();
+        let bytes = rows.iter().map(Recorded::size).sum();
         let (mut seen, mut broken) = (Vec::with_capacity(rows.len()), vec![]);
         for row in rows {
             match Seen::of(&row) {

@@ -179,6 +179,7 @@ impl View for Versions {
             | Fact::Integration(_)
             | Fact::Invocation(_)
             | Fact::Notification(_)
+            | Fact::Payload(_)
             | Fact::Subject(_)
             | Fact::Template(_)
             | Fact::Webhook(_)

@@ -103,6 +103,7 @@ impl View for Tasks {
             | Fact::Integration(_)
             | Fact::Invocation(_)
             | Fact::Notification(_)
+            | Fact::Payload(_)
             | Fact::Prompt(_)
             | Fact::Subject(_)
             | Fact::Template(_)

@@ -22,7 +22,7 @@ const MOST: usize = 1 << 20;
 ///
 /// The folds are those of the read models, so that both say the same.
 pub fn execution(events: &[Recorded]) -> Result<Option<Detail>, Error> {
-    let bytes: usize = events.iter().map(|event| event.body.get().len()).sum();
+    let bytes: usize = events.iter().map(Recorded::size).sum();
     if bytes > MOST || events.iter().any(|event| event.subject().is_some()) {
         return Ok(None);
     }

@@ -216,6 +216,7 @@ impl View for Versions {
             | Fact::Integration(_)
             | Fact::Invocation(_)
             | Fact::Notification(_)
+            | Fact::Payload(_)
             | Fact::Prompt(_)
             | Fact::Subject(_)
             | Fact::Template(_)

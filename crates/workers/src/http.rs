@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use connectors::egress::{EgressError, OutboundRequest, OutboundResponse};
 use connectors::integrations;
 use connectors::vault::VaultError;
-use domain::execution::{Answer, HttpCall, HttpOutput, Standard};
+use domain::execution::{Answer, HttpCall, HttpOutput, Standard, VALUE_LIMIT};
 use domain::integration::{Outbound, Spec};
 use domain::{Id, Personal, Tenant};
 use serde_json::{Map, Value, json};
@@ -16,9 +16,6 @@ use crate::{Deps, Error};
 
 /// How long a call may take, whatever the task's own timeout says.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The most bytes of a body that become data of an execution.
-const BODY_LIMIT: usize = 64 * 1024;
 
 /// Makes the call. The idempotency key goes with it, so that a receiver that knows such keys
 /// carries it out once however often it arrives.
@@ -53,7 +50,7 @@ fn request(key: &str, call: &HttpCall) -> OutboundRequest {
         headers,
         body: body.unwrap_or_default(),
         timeout: DEADLINE,
-        max_body: BODY_LIMIT,
+        max_body: VALUE_LIMIT,
         follow: call.redirect,
     }
 }
@@ -149,7 +146,7 @@ pub(crate) async fn integrate(
         Err(VaultError::Database(error)) => return Err(error.into()),
         Err(error) => return Ok(Answer::Failure(Standard::Configuration.error(error.to_string()))),
     };
-    request.max_body = BODY_LIMIT;
+    request.max_body = VALUE_LIMIT;
     Ok(match deps.egress.send(request).await {
         Ok(response) => answered(&call, &response),
         Err(error) => unanswered(&error),

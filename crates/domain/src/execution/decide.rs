@@ -1,8 +1,9 @@
-use super::machine::{self, Machine, Outcome};
+use super::machine::{self, Machine, Measured, Outcome};
 use super::{
-    Answer, Caller, Cause, Command, DEPTH_LIMIT, Event, Execution, INPUT_LIMIT, NewExecution,
-    Phase, RUN_LIMIT, Refusal, Standard, TURN_LIMIT, Turn, Wait, WaitId, What,
+    Answer, Caller, Cause, Command, DEPTH_LIMIT, Event, Execution, INLINE_LIMIT, INPUT_LIMIT,
+    NewExecution, Phase, RUN_LIMIT, Refusal, Standard, TURN_LIMIT, Turn, Wait, WaitId, What,
 };
+use crate::personal;
 use crate::subject::Subject;
 use crate::workflow::Plan;
 use crate::{Actor, Aggregate, Id, Timestamp};
@@ -134,19 +135,7 @@ impl Execution {
         };
         let taken = Event::TurnTaken(Box::new(turn));
         let events: Vec<Event> = std::iter::once(taken).chain(end).collect();
-        let largest = events.iter().map(machine::size).max().unwrap_or_default();
-        let deepest = events.iter().map(machine::depth).max().unwrap_or_default();
-        let error = if largest > TURN_LIMIT {
-            let detail = format!(
-                "the data of this execution need {largest} bytes in one turn; the limit is \
-                 {TURN_LIMIT}"
-            );
-            Standard::Runtime.error(detail).with_status(413)
-        } else if deepest > DEPTH_LIMIT {
-            let detail = format!(
-                "the data of this execution nest {deepest} deep in one turn; the limit is \
-                 {DEPTH_LIMIT}"
-            );
+        let error = if let Some(detail) = events.iter().find_map(too_large) {
             Standard::Runtime.error(detail).with_status(413)
         } else if endless {
             Standard::Runtime.error(format!(
@@ -158,6 +147,25 @@ impl Execution {
         let stopped = Turn { cause: cause_of(&events), ..machine::stop(self) };
         vec![Event::TurnTaken(Box::new(stopped)), Event::Faulted { error, parent }]
     }
+}
+
+/// Why the log would not take an event, if it would not.
+fn too_large(event: &Event) -> Option<String> {
+    let Measured { size, deepest } = machine::measure(event);
+    let what = "of this execution in one turn";
+    if size > TURN_LIMIT {
+        return Some(format!("the data {what} have {size} bytes; the limit is {TURN_LIMIT}"));
+    }
+    if deepest > DEPTH_LIMIT {
+        return Some(format!("the data {what} nest {deepest} deep; the limit is {DEPTH_LIMIT}"));
+    }
+    if size <= INLINE_LIMIT {
+        return None;
+    }
+    let json = serde_json::to_string(event).unwrap_or_default();
+    let small = personal::inline_size(&json);
+    (small > INLINE_LIMIT)
+        .then(|| format!("the small values {what} have {small} bytes; the limit is {INLINE_LIMIT}"))
 }
 
 fn cause_of(events: &[Event]) -> Cause {

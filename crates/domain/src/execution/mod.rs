@@ -34,10 +34,18 @@ pub use wait::{Answer, HttpCall, HttpOutput, Purpose, Request, Wait, WaitId, Wha
 pub const TRACE_LIMIT: usize = 4096;
 
 /// The most bytes of JSON that the input of an execution may have.
-pub const INPUT_LIMIT: usize = 96 * 1024;
+pub const INPUT_LIMIT: usize = 512 * 1024;
 
-/// The most bytes of JSON that one turn may have; the log takes 256 KiB an event.
-pub const TURN_LIMIT: usize = 240 * 1024;
+/// The most bytes of JSON that a task may give or take: one that exceeds it fails, and whoever expects
+/// that can catch it.
+pub const VALUE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// The most bytes of JSON that all that changes in one turn may have.
+pub const TURN_LIMIT: usize = 32 * 1024 * 1024;
+
+/// The most of them that may be left when values larger than [`crate::personal::INLINE_LIMIT`] are kept
+/// apart; the log takes 256 KiB an event.
+pub const INLINE_LIMIT: usize = 240 * 1024;
 
 /// How deep the data of one turn may nest; the log takes 100 levels an event.
 pub const DEPTH_LIMIT: usize = 95;

@@ -20,6 +20,7 @@ pub(super) fn policy(seen: &Seen<'_>) -> Vec<Do> {
         | Fact::ApiKey(_)
         | Fact::Integration(_)
         | Fact::Notification(_)
+        | Fact::Payload(_)
         | Fact::Prompt(_)
         | Fact::Subject(_)
         | Fact::Template(_)

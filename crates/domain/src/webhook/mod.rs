@@ -16,8 +16,8 @@ pub use headers::kept;
 pub use refusal::Refusal;
 pub use state::Delivery;
 
-/// The most bytes of JSON that a delivery may have, all told; the log takes 256 KiB an event.
-pub const DELIVERY_LIMIT: usize = 250 * 1024;
+/// The most bytes of JSON that a delivery may have, all told; the API takes a megabyte of body.
+pub const DELIVERY_LIMIT: usize = 900 * 1024;
 
 /// What the execution that a delivery starts is given.
 #[must_use]

@@ -101,7 +101,7 @@ async fn what_does_not_fit_is_ignored(store: &dyn EventStore) {
         other,
         snapshot(1_050, 1_049, WRONG),
         snapshot(LONG + 1, 1, WRONG),
-        snapshot(400, 400, WRONG),
+        snapshot(40, 40, WRONG),
         snapshot(1_050, 1_050, r#"{"sum":-9999}"#),
         snapshot(1_050, 1_050, "\u{fffd}"),
     ]

@@ -5,6 +5,7 @@
 //! key is gone. The bytes that are stored, hashed into trees and exported are the sealed ones, so
 //! that whatever was proved before an erasure holds after it.
 
+mod apart;
 mod keyring;
 mod rewrite;
 mod scan;
@@ -17,6 +18,7 @@ use domain::Id;
 use domain::subject::Subject;
 use serde_json::value::RawValue;
 
+pub use apart::Opened;
 pub use keyring::Keyring;
 pub use rewrite::{KEYS, RewriteError, rewrite};
 pub use store::Sealed;

@@ -1,92 +1,116 @@
-//! Finding marked values in the JSON of an event, without building a tree of it.
-//!
-//! The mark cannot stand within a JSON string, whose quotes are escaped.
+//! What stands for personal values in the JSON of an event, exchanged without building a tree of it.
 
 use std::fmt::Write as _;
 
+use domain::personal::{Mark, OPEN, marks};
 use serde_json::value::RawValue;
-
-/// What a marked value begins with.
-const OPEN: &str = r#"{"$personal":"#;
+use uuid::Uuid;
 
 /// Whether anything is marked.
 pub(super) fn is_marked(body: &str) -> bool {
     body.contains(OPEN)
 }
 
-/// A body without its marked values, which have their numbers in their places, and the values as
-/// one JSON array. What was erased already stays as it is.
-pub(super) fn take_out(body: &str) -> (String, String) {
-    let (mut skeleton, mut values, mut count) =
-        (String::with_capacity(body.len()), String::new(), 0);
-    let mut rest = body;
-    while let Some(at) = rest.find(OPEN) {
-        let (before, marked) = rest.split_at(at + OPEN.len());
-        skeleton.push_str(before);
-        let value = inner(marked);
-        let Some(value) = value else {
-            rest = marked;
-            continue;
-        };
-        values.push(if count == 0 { '[' } else { ',' });
-        values.push_str(value);
-        let _ = write!(skeleton, "{count}");
-        count += 1;
-        // The list that holds the value ends behind it.
-        rest = &marked[value.len() + 2..];
+/// Whether a sealed body names values that are kept apart; if it may do so, that is.
+pub(super) fn is_naming(body: &str) -> bool {
+    body.contains(r#"{"$personal":""#)
+}
+
+/// A body with other text in the places of those marks for which some is written.
+fn exchange<'a>(body: &'a str, mut write: impl FnMut(Mark<'a>, &mut String) -> bool) -> String {
+    let (mut new, mut rest) = (String::with_capacity(body.len()), 0);
+    for (place, mark) in marks(body) {
+        new.push_str(&body[rest..place.start]);
+        if !write(mark, &mut new) {
+            new.push_str(&body[place.clone()]);
+        }
+        rest = place.end;
     }
-    skeleton.push_str(rest);
+    new.push_str(&body[rest..]);
+    new
+}
+
+/// A body without its marked values, which have their numbers in their places, and the values as
+/// one JSON array. What was erased already stays as it is, and so do names.
+pub(super) fn take_out(body: &str) -> (String, String) {
+    let (mut values, mut count) = (String::new(), 0);
+    let skeleton = exchange(body, |mark, new| match mark {
+        Mark::Value(value) => {
+            values.push(if count == 0 { '[' } else { ',' });
+            values.push_str(value);
+            let _ = write!(new, "{count}");
+            count += 1;
+            true
+        }
+        Mark::Number(_) | Mark::Name(_) | Mark::Null => false,
+    });
     values.push_str(if count == 0 { "[]" } else { "]" });
     (skeleton, values)
 }
 
-/// A body with its marked values as if they were not marked.
-pub(super) fn bare(body: &str) -> String {
-    let (mut bare, mut rest) = (String::with_capacity(body.len()), body);
-    while let Some(at) = rest.find(OPEN) {
-        let (before, marked) = (&rest[..at], &rest[at + OPEN.len()..]);
-        bare.push_str(before);
-        // Behind a value two brackets end, its list's and its mark's; behind null or a number, which
-        // stand by themselves, one.
-        let (value, end) = match inner(marked) {
-            Some(value) => (value, 1 + value.len() + 2),
-            None => ("null", marked.find('}').map_or(marked.len(), |end| end + 1)),
-        };
-        bare.push_str(value);
-        rest = &marked[end..];
-    }
-    bare.push_str(rest);
-    bare
-}
-
-/// The value in the list that a text begins with; none if it begins otherwise.
-fn inner(text: &str) -> Option<&str> {
-    let list = text.strip_prefix('[')?;
-    let mut values = serde_json::Deserializer::from_str(list).into_iter::<&RawValue>();
-    Some(values.next()?.ok()?.get())
-}
-
-/// Puts values back in their places; null in those of which there is none.
+/// Puts values back in the places of their numbers; null in those of which there is none.
 pub(super) fn put_back(skeleton: &str, values: &[&RawValue]) -> String {
-    let sizes: usize = values.iter().map(|value| value.get().len() + 2).sum();
-    let mut body = String::with_capacity(skeleton.len() + sizes);
-    let mut rest = skeleton;
-    while let Some(at) = rest.find(OPEN) {
-        let (before, marked) = rest.split_at(at + OPEN.len());
-        body.push_str(before);
-        let digits = marked.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, after) = marked.split_at(digits);
-        rest = after;
-        let Ok(number) = number.parse::<usize>() else { continue };
-        match values.get(number) {
-            Some(value) => {
-                body.push('[');
-                body.push_str(value.get());
-                body.push(']');
+    exchange(skeleton, |mark, new| match mark {
+        Mark::Number(number) => {
+            match values.get(number) {
+                Some(value) => new.extend(["[", value.get(), "]"]),
+                None => new.push_str("null"),
             }
-            None => body.push_str("null"),
+            true
         }
+        Mark::Name(_) | Mark::Null | Mark::Value(_) => false,
+    })
+}
+
+/// A skeleton whose values nobody can open any more.
+pub(super) fn erased(skeleton: &str) -> String {
+    exchange(skeleton, |mark, new| match mark {
+        Mark::Number(_) | Mark::Name(_) => {
+            new.push_str("null");
+            true
+        }
+        Mark::Null | Mark::Value(_) => false,
+    })
+}
+
+/// A body with names in the places of those of its values that get one.
+pub(super) fn name(body: &str, mut name: impl FnMut(&str) -> Option<Uuid>) -> String {
+    exchange(body, |mark, new| match mark {
+        Mark::Value(value) => name(value).is_some_and(|name| write!(new, "\"{name}\"").is_ok()),
+        Mark::Number(_) | Mark::Name(_) | Mark::Null => false,
+    })
+}
+
+/// The names in a body.
+pub(super) fn names(body: &str) -> impl Iterator<Item = Uuid> {
+    marks(body).filter_map(|(_, mark)| match mark {
+        Mark::Name(name) => Some(name),
+        Mark::Value(_) | Mark::Number(_) | Mark::Null => None,
+    })
+}
+
+/// A body with what belongs there in the places of names. Those of which nothing is known stay.
+pub(super) fn put_in<'v>(body: &str, value: impl Fn(Uuid) -> Option<&'v str>) -> String {
+    exchange(body, |mark, new| match mark {
+        Mark::Name(name) => value(name).is_some_and(|value| {
+            new.push_str(value);
+            true
+        }),
+        Mark::Value(_) | Mark::Number(_) | Mark::Null => false,
+    })
+}
+
+/// A body with its values as if they were not marked.
+pub(super) fn bare(body: &str) -> String {
+    let (mut bare, mut rest) = (String::with_capacity(body.len()), 0);
+    for (place, mark) in marks(body) {
+        bare.push_str(&body[rest..place.start - OPEN.len()]);
+        bare.push_str(match mark {
+            Mark::Value(value) => value,
+            Mark::Number(_) | Mark::Name(_) | Mark::Null => "null",
+        });
+        rest = place.end + 1;
     }
-    body.push_str(rest);
-    body
+    bare.push_str(&body[rest..]);
+    bare
 }

@@ -31,7 +31,7 @@ const SNAPSHOT: &[u8] = b"everstep snapshot 1 ";
 #[derive(Clone)]
 pub(super) struct Key {
     cipher: Aes256GcmSiv,
-    ids: Zeroizing<[u8; 32]>,
+    pub(super) ids: Zeroizing<[u8; 32]>,
 }
 
 impl Key {
@@ -74,7 +74,7 @@ pub(super) fn seal(key: &Key, id: Uuid, stream: StreamId, draft: &mut Draft) {
 /// what is left, from its cause and from its place.
 pub(super) fn drop_values(cause: Uuid, stream: StreamId, place: &str, draft: &mut Draft) {
     let (skeleton, _) = scan::take_out(&draft.body);
-    draft.body = scan::put_back(&skeleton, &[]);
+    draft.body = scan::erased(&skeleton);
     let StreamId { category, id, .. } = stream;
     let said = format!("erased/{category}/{id}/{place}/{}/{}", draft.name, draft.body);
     draft.id = Uuid::new_v5(&cause, said.as_bytes());
@@ -90,7 +90,7 @@ pub(super) fn sealed_under(body: &str) -> Option<Uuid> {
 pub(super) fn open(key: Option<&Key>, stream: StreamId, event: Uuid, body: &str) -> Option<String> {
     let (sealed, rest) = body.strip_prefix(SEALED)?.get(37..)?.split_once('"')?;
     let skeleton = format!("{{{}", rest.strip_prefix(',')?);
-    let Some(key) = key else { return Some(scan::put_back(&skeleton, &[])) };
+    let Some(key) = key else { return Some(scan::erased(&skeleton)) };
     let sealed = BASE64_STANDARD.decode(sealed).ok()?;
     let payload = Payload { msg: &sealed, aad: &place(PERSONAL, stream, event) };
     let values = Zeroizing::new(key.cipher.decrypt(&nonce(event), payload).ok()?);

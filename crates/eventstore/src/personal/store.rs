@@ -1,21 +1,27 @@
 //! A log that seals what goes in and opens what comes out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::personal::INLINE_LIMIT;
 use domain::subject::Subject;
-use domain::{Aggregate, Id, Tenant};
+use domain::{Aggregate, Id, Tenant, payload};
+use futures::future::try_join_all;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::apart::{self, TakenOut};
 use super::keyring::{Keyring, Whose};
-use super::{scan, seal};
+use super::{Opened, scan, seal};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Recorded, Snapshot,
-    StreamAppend, StreamId, Stretch, Version, judge,
+    APPEND_LIMIT, Answered, Append, Appended, Draft, Error, EventStore, Expected, Fence, Filter,
+    Position, Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version, judge,
 };
+
+/// How often an append is tried because somebody else says the same large value at the same time.
+const ATTEMPTS: usize = 10;
 
 /// What tells that a subject is erased.
 const ERASED: &str = "subject.erased";
@@ -32,6 +38,67 @@ impl<S: EventStore> Sealed<S> {
     #[must_use]
     pub fn new(log: S, keys: Arc<Keyring>) -> Self {
         Self { log, keys }
+    }
+
+    /// Takes the large values out of an append; tells each as a stream of its own, not sealed yet.
+    async fn take_out(&self, append: &mut Append) -> Result<Vec<StreamAppend>, Error> {
+        let mut taken = TakenOut::new();
+        for StreamAppend { stream, subject, events, .. } in &mut append.streams {
+            let is_large =
+                |draft: &Draft| draft.body.len() > INLINE_LIMIT && scan::is_marked(&draft.body);
+            if !events.iter().any(is_large) {
+                continue;
+            }
+            // Of the erased nothing is kept.
+            let (_, Some(key)) = self.key_of(stream.tenant, *subject).await? else { continue };
+            for draft in events {
+                apart::take_out(&key, (stream.tenant, *subject), draft, &mut taken);
+            }
+        }
+        Ok(taken.into_values().collect())
+    }
+
+    /// Appends what names large values, together with them. Others may say the same at the same time:
+    /// whoever decided the rest is not to be told of that.
+    async fn append_with(&self, append: Append, large: &[StreamAppend]) -> Result<Appended, Error> {
+        let mut attempt = 1;
+        loop {
+            let mut all = append.clone();
+            all.streams.extend(self.missing(append.meta.causation, large).await?);
+            match self.log.append(all).await {
+                Err(Error::Conflict { stream, .. })
+                    if stream.category == payload::NAME && attempt < ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(mut done) => {
+                    done.versions.truncate(append.streams.len());
+                    return Ok(done);
+                }
+            }
+        }
+    }
+
+    /// Those large values that the log has not got yet, sealed; of the others, that it has them.
+    async fn missing(
+        &self,
+        cause: Uuid,
+        large: &[StreamAppend],
+    ) -> Result<Vec<StreamAppend>, Error> {
+        let versions = large.iter().map(|part| self.log.version(part.stream));
+        let versions = try_join_all(versions).await?;
+        let mut parts = Vec::with_capacity(large.len());
+        for (part, version) in large.iter().zip(versions) {
+            let mut part = part.clone();
+            if version == 0 {
+                self.seal(cause, &mut part).await?;
+            } else {
+                part = StreamAppend { expected: Expected::Exists, events: vec![], ..part };
+            }
+            parts.push(part);
+        }
+        Ok(parts)
     }
 
     /// Seals what is marked in the events of one stream.
@@ -66,8 +133,34 @@ impl<S: EventStore> Sealed<S> {
         Ok((id, key))
     }
 
-    /// Opens events that follow each other.
-    async fn open(&self, mut rows: Vec<Recorded>) -> Result<Vec<Recorded>, Error> {
+    /// Opens events that follow each other, with their large values.
+    async fn open(&self, rows: Vec<Recorded>) -> Result<Vec<Recorded>, Error> {
+        let mut rows = self.open_small(rows).await?;
+        let naming = rows.iter().filter(|row| scan::is_naming(row.body.get()));
+        let wanted: BTreeSet<StreamId> =
+            naming.filter_map(|row| row.opened.as_ref()).flat_map(Opened::large_streams).collect();
+        if wanted.is_empty() {
+            return Ok(rows);
+        }
+        let found = try_join_all(wanted.into_iter().map(|stream| self.large(stream))).await?;
+        let apart = Arc::new(found.into_iter().flatten().collect());
+        for opened in rows.iter_mut().filter_map(|row| row.opened.as_mut()) {
+            opened.with(&apart);
+        }
+        Ok(rows)
+    }
+
+    /// Whose a large value is, its name, and what stands behind its mark; nothing if it is not there.
+    async fn large(&self, stream: StreamId) -> Result<Option<((Id<Tenant>, Uuid), String)>, Error> {
+        let rows = self.log.load(stream, 0, APPEND_LIMIT).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let value = apart::joined(stream.id, &self.open_small(rows).await?)?;
+        Ok(Some(((stream.tenant, stream.id), value)))
+    }
+
+    async fn open_small(&self, mut rows: Vec<Recorded>) -> Result<Vec<Recorded>, Error> {
         let mut wanted = HashSet::<Whose>::new();
         for row in &rows {
             let tenant = row.meta.tenant;
@@ -92,27 +185,32 @@ impl<S: EventStore> Sealed<S> {
     }
 }
 
-fn opened(key: Option<&seal::Key>, row: &Recorded) -> Result<Box<RawValue>, Error> {
+fn opened(key: Option<&seal::Key>, row: &Recorded) -> Result<Opened, Error> {
     // Names of categories are few and live as long as the process; those of newer releases cannot
     // be opened, and need not be.
     let damaged =
         || Error::Damaged(format!("the sealed values of event {} are not its own", row.id));
     let Some(category) = crate::category(&row.category) else {
-        return Ok(row.body.clone());
+        return Ok(Opened::new(row.meta.tenant, row.body.clone()));
     };
     let stream = StreamId { tenant: row.meta.tenant, category, id: row.stream };
     let body = seal::open(key, stream, row.id, row.body.get()).ok_or_else(damaged)?;
-    RawValue::from_string(body).map_err(|_| damaged())
+    let body = RawValue::from_string(body).map_err(|_| damaged())?;
+    Ok(Opened::new(row.meta.tenant, body))
 }
 
 #[async_trait]
 impl<S: EventStore> EventStore for Sealed<S> {
     async fn append(&self, mut append: Append) -> Result<Appended, Error> {
+        let large = self.take_out(&mut append).await?;
         judge::check(&append)?;
         for part in &mut append.streams {
             self.seal(append.meta.causation, part).await?;
         }
-        self.log.append(append).await
+        if large.is_empty() {
+            return self.log.append(append).await;
+        }
+        self.append_with(append, &large).await
     }
 
     async fn fence(&self, fences: &[Fence]) -> Result<(), Error> {

@@ -44,6 +44,7 @@ impl View for Touchy {
             | Fact::Integration(_)
             | Fact::Invocation(_)
             | Fact::Notification(_)
+            | Fact::Payload(_)
             | Fact::Prompt(_)
             | Fact::Subject(_)
             | Fact::Template(_)

@@ -55,6 +55,9 @@ impl<'a> Machine<'a> {
         }
         task.input.check(&raw, "input")?;
         let input = self.shaped(number, &task.input, raw)?;
+        if task.input.map.is_some() {
+            Self::fits("the input", &input)?;
+        }
         self.top(number).input = input.clone().into();
         let frame = self.top(number).clone();
         let input_kept = self.trace(&input);
@@ -93,12 +96,14 @@ impl<'a> Machine<'a> {
             }
             Kind::Emit(template) => {
                 let event = self.emitted(number, template, &input)?;
+                Self::fits("the event", &event)?;
                 self.written += size(&event);
                 self.turn.emitted.push(event.clone().into());
                 Ok(Flow::Leave(event, None))
             }
             Kind::Call(call) => {
                 let request = self.request(number, call, &input)?;
+                Self::fits("the request", &request)?;
                 let wait = self.open_call(number, request);
                 self.top(number).doing = Doing::Waiting(wait);
                 Ok(Flow::Stop)
@@ -138,6 +143,7 @@ impl<'a> Machine<'a> {
                 return Err(Standard::Validation.error("`for.in` must give an array"));
             }
         };
+        Self::fits("what `for.in` gives", &items)?;
         self.top(number).doing = Doing::Looping { items: items.into(), at: 0 };
         self.iterate(number, each, 0, input.clone())
     }
@@ -225,6 +231,7 @@ impl<'a> Machine<'a> {
         let title = error.title.as_ref().map(|text| self.text(number, text, input)).transpose()?;
         let detail =
             error.detail.as_ref().map(|text| self.text(number, text, input)).transpose()?;
+        Self::fits("the detail", &detail)?;
         let detail = detail.map(Personal::from);
         Ok(Error { kind, status, title, detail, instance: None })
     }

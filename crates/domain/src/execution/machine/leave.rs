@@ -31,12 +31,14 @@ impl<'a> Machine<'a> {
 
     fn finished(&mut self, number: u32, task: &Task, raw: Value) -> Result<Value, Error> {
         let output = self.shaped(number, &task.output, raw)?;
+        Self::fits("the output", &output)?;
         task.output.check(&output, "output")?;
         if task.export.map.is_some() || task.export.schema.is_some() {
             let context = match &task.export.map {
                 Some(map) => self.fill_with_output(number, map, &output)?,
                 None => self.context.clone(),
             };
+            Self::fits("the context", &context)?;
             task.export.check(&context, "export")?;
             self.context = context;
         }
@@ -162,6 +164,7 @@ impl<'a> Machine<'a> {
         }
         let shaped = self.shaped(MAIN, &plan.output, raw);
         let checked = shaped.and_then(|output| {
+            Self::fits("the workflow's output", &output)?;
             plan.output.check(&output, "the workflow's output")?;
             Ok(output)
         });

@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use super::state::Start;
 use super::{
-    Cause, Closed, Doing, Ending, Error, Execution, Frame, Progress, Step, TRACE_LIMIT, Thread,
-    Turn, Wait, WaitId,
+    Cause, Closed, Doing, Ending, Error, Execution, Frame, Progress, Standard, Step, TRACE_LIMIT,
+    Thread, Turn, VALUE_LIMIT, Wait, WaitId,
 };
 use crate::expression::STEPS;
 use crate::workflow::{Next, Plan, Task, TaskRef};
@@ -199,6 +199,17 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Fails the innermost task for data that are larger than data may be.
+    fn fits(what: &str, value: &impl Serialize) -> Result<(), Error> {
+        let size = size(value);
+        if size <= VALUE_LIMIT {
+            return Ok(());
+        }
+        let detail =
+            format!("payload too large: {what} has {size} bytes; the limit is {VALUE_LIMIT}");
+        Err(Standard::Validation.error(detail).with_status(413))
+    }
+
     /// What a step keeps of a value.
     fn trace(&self, value: &Value) -> Option<Personal<Value>> {
         (self.written < TRACE_FULL && size(value) <= TRACE_LIMIT).then(|| value.clone().into())
@@ -247,32 +258,39 @@ pub(super) fn stop(state: &Execution) -> Turn {
 
 /// Size as JSON, in bytes.
 pub(super) fn size(value: &impl Serialize) -> usize {
-    measured(value).map_or(usize::MAX, |measured| measured.size)
+    measure(value).size
 }
 
-/// How many arrays and objects of its JSON are open at once, at most.
-pub(super) fn depth(value: &impl Serialize) -> usize {
-    measured(value).map_or(usize::MAX, |measured| measured.deepest)
+/// Size and depth as JSON.
+pub(super) fn measure(value: &impl Serialize) -> Measured {
+    let mut ruler = Ruler::default();
+    if serde_json::to_writer(&mut ruler, value).is_err() {
+        return Measured { size: usize::MAX, deepest: usize::MAX };
+    }
+    ruler.measured
 }
 
-fn measured(value: &impl Serialize) -> serde_json::Result<Measured> {
-    let mut measured = Measured::default();
-    serde_json::to_writer(&mut measured, value).map(|()| measured)
+/// What the log has to hold of a value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measured {
+    /// Bytes of JSON.
+    pub(super) size: usize,
+    /// How many arrays and objects are open at once, at most.
+    pub(super) deepest: usize,
 }
 
 /// Measures the JSON that is written to it.
 #[derive(Default)]
-struct Measured {
-    size: usize,
+struct Ruler {
+    measured: Measured,
     open: usize,
-    deepest: usize,
     quoted: bool,
     escaped: bool,
 }
 
-impl std::io::Write for Measured {
+impl std::io::Write for Ruler {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.size += bytes.len();
+        self.measured.size += bytes.len();
         for byte in bytes {
             match byte {
                 _ if self.escaped => self.escaped = false,
@@ -280,7 +298,7 @@ impl std::io::Write for Measured {
                 b'"' => self.quoted = !self.quoted,
                 b'{' | b'[' if !self.quoted => {
                     self.open += 1;
-                    self.deepest = self.deepest.max(self.open);
+                    self.measured.deepest = self.measured.deepest.max(self.open);
                 }
                 b'}' | b']' if !self.quoted => self.open = self.open.saturating_sub(1),
                 _ => {}

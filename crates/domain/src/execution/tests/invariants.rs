@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::Aggregate as _;
-use crate::execution::machine::size;
 use crate::execution::{
-    Doing, Ending, Event, Execution, Frame, Phase, Progress, Request, TURN_LIMIT, Turn, WaitId,
+    Doing, Ending, Event, Execution, Frame, INLINE_LIMIT, Phase, Progress, Request, Turn, WaitId,
     What,
 };
+use crate::personal::inline_size;
 
 pub(super) fn turns(history: &[Event]) -> impl Iterator<Item = &Turn> {
     history.iter().filter_map(|event| match event {
@@ -62,7 +62,8 @@ pub(super) fn check(state: &Execution, history: &[Event]) {
         assert_eq!(Execution::restore(&snapshot).as_ref(), Some(state), "so does a snapshot");
     }
     for event in history {
-        assert!(size(event) <= TURN_LIMIT, "the log takes every event");
+        let json = serde_json::to_string(event).expect("events are plain data");
+        assert!(inline_size(&json) <= INLINE_LIMIT, "the log takes every event");
     }
     check_order(state, history);
     check_frames(state);

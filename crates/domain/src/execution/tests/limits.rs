@@ -6,7 +6,8 @@ use super::run::nothing;
 use super::{Run, start};
 use crate::Aggregate as _;
 use crate::execution::{
-    Command, Event, Phase, Purpose, RUN_LIMIT, Standard, TRACE_LIMIT, TURN_LIMIT,
+    Command, Event, INLINE_LIMIT, INPUT_LIMIT, Phase, Purpose, RUN_LIMIT, Standard, TRACE_LIMIT,
+    TURN_LIMIT, VALUE_LIMIT,
 };
 
 #[test]
@@ -161,41 +162,86 @@ fn doubling(laps: u32) -> Run {
     )
 }
 
+/// A task that fails for its size, in a `try` that catches just that.
+fn caught(task: &str) -> Run {
+    start(
+        &format!(
+            "do: [{{t: {{try: [{{a: {task}}}], catch: {{errors: {{with: {{status: 413}}}}, as: e, do: [{{b: {{set: {{e: '${{ $e }}'}}}}}}]}}}}}}]"
+        ),
+        json!({"text": "x".repeat(INPUT_LIMIT - 100)}),
+    )
+}
+
+#[test]
+fn a_large_document_passes_through_tasks() {
+    let text = "x".repeat(INPUT_LIMIT - 100);
+    let mut run = start(
+        "do: [{a: {set: {text: '${ .text }'}}}, {b: {call: agent, with: {agent: a}}}]",
+        json!({"text": text}),
+    );
+    run.succeed("b", json!({"text": text}));
+    run.gives(&json!({"text": text}));
+}
+
 #[test]
 fn data_that_outgrow_the_log_end_the_execution_cleanly() {
     let mut run = doubling(30);
     run.pass(60_000);
     let error = run.error();
-    assert_eq!((error.kind.clone(), error.status), (Standard::Runtime.uri(), 413));
-    assert!(error.detail.as_ref().unwrap().contains(&TURN_LIMIT.to_string()), "{error:?}");
-    assert_eq!(run.fate("each"), "started cancelled");
+    assert_eq!((error.kind.clone(), error.status), (Standard::Validation.uri(), 413));
+    assert!(error.detail.as_ref().unwrap().contains(&VALUE_LIMIT.to_string()), "{error:?}");
+    assert!(run.fate("each").ends_with("faulted"));
 }
 
+/// An expression whose value is larger than a value may be.
+const LARGE: &str = "${ . as $in | [range(9)] | map($in.text) }";
+
 #[test]
-fn data_that_are_too_large_at_once_end_the_execution_at_its_start() {
+fn data_that_are_too_large_fail_their_task_and_can_be_caught() {
     for task in [
-        "{set: {x: '${ [range(60000)] }'}}",
-        "{set: {x: 1}, export: {as: '[range(60000)]'}}",
-        "{call: agent, with: {agent: a, input: '${ [range(60000)] }'}}",
-        "{emit: {event: {with: {type: t, data: '${ [range(60000)] }'}}}}",
-        "{raise: {error: {type: 'https://example.com/x', status: 500, detail: '${ [range(60000)] | tojson }'}}}",
+        format!("{{set: {{x: '{LARGE}'}}}}"),
+        format!("{{set: {{x: 1}}, input: {{from: '{LARGE}'}}}}"),
+        format!("{{set: {{x: 1}}, output: {{as: '{}'}}}}", LARGE.replace(". as", "$input as")),
+        format!("{{set: {{x: 1}}, export: {{as: '{}'}}}}", LARGE.replace(". as", "$input as")),
+        format!("{{call: agent, with: {{agent: a, input: '{LARGE}'}}}}"),
+        format!("{{emit: {{event: {{with: {{type: t, data: '{LARGE}'}}}}}}}}"),
+        format!("{{for: {{in: '{LARGE}'}}, do: [{{x: {{set: {{x: 1}}}}}}]}}"),
+        format!(
+            "{{raise: {{error: {{type: 'https://example.com/x', status: 500, detail: '{}'}}}}}}",
+            LARGE.replace(" }", " | tojson }")
+        ),
     ] {
-        let run = start(&format!("do: [{{a: {task}}}]"), nothing());
-        assert_eq!(
-            (run.error().kind.clone(), run.error().status),
-            (Standard::Runtime.uri(), 413),
-            "{task}"
-        );
-        assert_eq!(run.history.len(), 3, "{task}");
+        let run = caught(&task);
+        let Phase::Completed(output) = run.state.phase() else {
+            panic!("{task}: {:?}", run.state.phase())
+        };
+        assert_eq!(output["e"]["type"], json!(Standard::Validation.uri()), "{task}");
+        assert_eq!(output["e"]["instance"], json!("/do/0/t/try/0/a"), "{task}");
     }
 }
 
 #[test]
-fn an_answer_that_is_too_large_ends_the_execution() {
-    let mut run = start("do: [{a: {call: agent, with: {agent: a}}}]", nothing());
-    run.succeed("a", json!("x".repeat(TURN_LIMIT)));
-    assert_eq!(run.error().status, 413);
-    assert_eq!(run.fate("a"), "started cancelled");
+fn an_answer_that_is_too_large_fails_its_task() {
+    let mut run = caught("{call: agent, with: {agent: a, input: 1}}");
+    run.succeed("a", json!("x".repeat(VALUE_LIMIT)));
+    let Phase::Completed(output) = run.state.phase() else { panic!("{:?}", run.state.phase()) };
+    assert!(output["e"]["detail"].as_str().unwrap().contains("payload too large"));
+}
+
+#[test]
+fn many_values_that_are_too_large_together_end_the_execution() {
+    let branch = |nth| format!("{{b{nth}: {{wait: PT1S}}}}");
+    let branches: Vec<String> = (0..100).map(branch).collect();
+    for (size, limit) in [(INPUT_LIMIT - 100, TURN_LIMIT), (7_000, INLINE_LIMIT)] {
+        let run = start(
+            &format!("do: [{{f: {{fork: {{branches: [{}]}}}}}}]", branches.join(", ")),
+            json!({"text": "x".repeat(size)}),
+        );
+        let error = run.error();
+        assert_eq!((error.kind.clone(), error.status), (Standard::Runtime.uri(), 413));
+        assert!(error.detail.as_ref().unwrap().contains(&limit.to_string()), "{error:?}");
+        assert_eq!(run.history.len(), 3);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Sealing, opening and erasing, on a real Postgres and on the forms of JSON.
 
+mod large;
+
 use std::sync::Arc;
 
 use domain::execution::Event;
@@ -154,7 +156,7 @@ async fn what_is_said_of_the_erased_afterwards_is_not_kept(pool: PgPool) {
     }
     // Whoever reads the log hears of the erasure before it opens what comes after.
     let rows = deaf.read(0, 10).await.expect("reads");
-    let all: String = rows.iter().map(|row| row.data().get()).collect();
+    let all: String = rows.iter().map(|row| row.data().get().to_owned()).collect();
     assert!(!all.contains("Ada"), "{all}");
     let bodies: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT body FROM es.event").fetch_all(&pool).await.expect("reads");
@@ -260,6 +262,26 @@ proptest! {
         );
         let values: Vec<&RawValue> = serde_json::from_str(&values).unwrap();
         prop_assert_eq!(scan::put_back(&skeleton, &values), text);
+    }
+
+    #[test]
+    fn values_give_way_to_names_and_come_back_as_they_were(a in anything(), b in anything()) {
+        let body = json!({"a": {"$personal": [a]}, "b": [{"$personal": [b]}], "c": {"$personal": null}});
+        let text = body.to_string();
+        let mut named = vec![];
+        let names = scan::name(&text, |value| {
+            named.push(value.to_owned());
+            Some(Uuid::from_u128(named.len() as u128))
+        });
+        let found: Vec<Uuid> = scan::names(&names).collect();
+        prop_assert_eq!(found, [Uuid::from_u128(1), Uuid::from_u128(2)]);
+        let values: Vec<String> = named.into_iter().map(|value| format!("[{value}]")).collect();
+        let value = |name: Uuid| values.get(name.as_u128() as usize - 1).map(String::as_str);
+        prop_assert_eq!(scan::put_in(&names, value), text);
+        prop_assert_eq!(scan::put_in(&names, |_| None), names.clone());
+        let null = r#"{"a":{"$personal":null},"b":[{"$personal":null}],"c":{"$personal":null}}"#;
+        prop_assert_eq!(scan::put_in(&names, |_| Some("null")), null);
+        prop_assert_eq!(scan::erased(&names), null);
     }
 
     #[test]
