@@ -142,7 +142,7 @@ impl History {
             id: new(row.id),
             name: row.name.clone(),
             schema: row.schema,
-            body: body(row.data().get(), &new),
+            body: body(&row.data(), &new),
         };
         let part = StreamAppend {
             stream: StreamId {

@@ -24,6 +24,10 @@ use crate::ours::Load;
 use crate::peer::PEERS;
 use crate::raw::How;
 
+/// That of the product, whose code is measured here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Makes a database for each run, and prints what came of it.
 struct Bench {
     databases: Databases,

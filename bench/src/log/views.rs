@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use eventstore::{Position, ReadAhead, Role, Span};
+use eventstore::{Position, ReadAhead, Recorded, Role, Span};
 use projections::{Course, Projector};
 use sqlx::PgPool;
 
@@ -20,12 +20,11 @@ pub(crate) async fn decode(url: &str) -> Result<Ran> {
     let log = log(url).await?;
     let (began, mut events) = (Instant::now(), 0);
     let span = Span { after: 0, upto: Position::MAX, page: 2_000, rate: None };
-    let mut ahead = ReadAhead::start(log, span, |rows| rows);
-    while let Some(rows) = ahead.next().await? {
-        for row in &rows {
-            eventstore::fact(row)?;
-        }
-        events += u64::try_from(rows.len())?;
+    let facts =
+        |rows: Vec<Recorded>| rows.iter().map(eventstore::fact).collect::<Result<Vec<_>, _>>();
+    let mut ahead = ReadAhead::start(log, span, facts);
+    while let Some(facts) = ahead.next().await? {
+        events += u64::try_from(facts?.len())?;
     }
     Ok(Ran::of(events, began))
 }

@@ -1,13 +1,15 @@
 //! Data about people.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// The one member of the object that stands for a personal value in the JSON of an event.
@@ -169,15 +171,98 @@ impl<T: Serialize> Serialize for Personal<T> {
 /// What was stored before values were marked is read as it stands.
 impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Personal<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let of = |value| T::deserialize::<Value>(value).map(Self::from).map_err(D::Error::custom);
-        let mut value = Value::deserialize(deserializer)?;
-        let marked = value.as_object_mut().filter(|members| members.len() == 1);
-        match marked.and_then(|members| members.get_mut(MARK)) {
-            None => of(value),
-            Some(Value::Null) => Ok(Self::erased()),
-            Some(Value::Array(values)) if values.len() == 1 => of(values.swap_remove(0)),
-            Some(_) => Err(D::Error::custom("a personal value is sealed")),
+        deserializer.deserialize_any(Marked(PhantomData))
+    }
+}
+
+/// Reads a personal value, without a tree of JSON between.
+struct Marked<T>(PhantomData<T>);
+
+impl<T: DeserializeOwned> Marked<T> {
+    fn bare<E: de::Error>(value: Value) -> Result<Personal<T>, E> {
+        T::deserialize(value).map(Personal::from).map_err(E::custom)
+    }
+}
+
+impl<'de, T: DeserializeOwned + Default> Visitor<'de> for Marked<T> {
+    type Value = Personal<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a personal value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Personal<T>, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name != MARK || !members.is_empty() {
+                members.insert(name, map.next_value()?);
+                continue;
+            }
+            let value = map.next_value::<Listed<T>>()?;
+            if map.next_key::<String>()?.is_some() {
+                return Err(A::Error::custom("a personal value is marked, and not by itself"));
+            }
+            return Ok(value.0);
         }
+        Self::bare(Value::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Personal<T>, A::Error> {
+        T::deserialize(SeqAccessDeserializer::new(seq)).map(Personal::from)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Personal<T>, E> {
+        Self::bare(text.into())
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Personal<T>, E> {
+        Self::bare(value.into())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Personal<T>, E> {
+        Self::bare(number.into())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Personal<T>, E> {
+        Self::bare(number.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Personal<T>, E> {
+        Self::bare(number.into())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Personal<T>, E> {
+        Self::bare(Value::Null)
+    }
+}
+
+/// What stands behind the mark: a list of the value, or null.
+struct Listed<T>(Personal<T>);
+
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Listed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(InList(PhantomData))
+    }
+}
+
+struct InList<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned + Default> Visitor<'de> for InList<T> {
+    type Value = Listed<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of one value: a personal value is sealed")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listed<T>, A::Error> {
+        match (list.next_element::<T>()?, list.next_element::<IgnoredAny>()?) {
+            (Some(value), None) => Ok(Listed(value.into())),
+            (None | Some(_), _) => Err(A::Error::custom("a personal value is not one")),
+        }
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Listed<T>, E> {
+        Ok(Listed(Personal::erased()))
     }
 }
 

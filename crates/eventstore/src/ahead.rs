@@ -5,11 +5,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
-use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{Error, EventStore, Position, Recorded};
 
@@ -70,8 +71,9 @@ impl<T: Send + 'static> ReadAhead<T> {
         make: impl Fn(Vec<Recorded>) -> T + Send + Sync + 'static,
     ) -> Self {
         let (sender, pages) = mpsc::channel(WAITING);
+        let pages_of = Pages { log, make: Arc::new(make) };
         let reader = tokio::spawn(async move {
-            if let Err(error) = read(&*log, course, make, &sender).await {
+            if let Err(error) = pages_of.read(course, &sender).await {
                 // Whoever is gone wants no error either.
                 let _ = sender.send(Err(error)).await;
             }
@@ -97,41 +99,79 @@ impl<T> fmt::Debug for ReadAhead<T> {
     }
 }
 
-async fn read<T>(
-    log: &dyn EventStore,
-    Span { mut after, upto, page, rate }: Span,
-    make: impl Fn(Vec<Recorded>) -> T,
-    pages: &mpsc::Sender<Result<T, Error>>,
-) -> Result<(), Error> {
-    let (began, first, mut limit) = (Instant::now(), after, page);
-    let mut reads = FuturesOrdered::new();
-    let mut asked = after;
-    loop {
-        while reads.len() < AT_ONCE && asked < upto {
-            let wanted = limit.min(usize::try_from(upto - asked).unwrap_or(page));
-            reads.push_back(log.read(asked, wanted).map(move |rows| (wanted, rows)));
-            asked = asked.saturating_add(i64::try_from(wanted).unwrap_or(i64::MAX));
-        }
-        let Some((wanted, rows)) = reads.next().await else { return Ok(()) };
-        let mut rows = rows?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = last.position;
-        if rows.len() < wanted {
-            // That was the end of the log; what was read behind it may begin later than the end was.
-            reads.clear();
-            asked = after;
-        }
-        limit = like(&rows).clamp(1, page);
-        while !rows.is_empty() {
-            let rest = rows.split_off(fitting(&rows).min(rows.len()));
-            if pages.send(Ok(make(rows))).await.is_err() {
-                return Ok(());
+/// A page that was read.
+struct Page<T> {
+    /// How many events were asked for.
+    wanted: usize,
+    /// How many there were.
+    count: usize,
+    last: Position,
+    /// How many events like these are to be read at once.
+    like: usize,
+    made: Vec<T>,
+}
+
+struct Pages<T> {
+    log: Arc<dyn EventStore>,
+    make: Arc<dyn Fn(Vec<Recorded>) -> T + Send + Sync>,
+}
+
+impl<T: Send + 'static> Pages<T> {
+    async fn read(
+        self,
+        Span { mut after, upto, page, rate }: Span,
+        pages: &mpsc::Sender<Result<T, Error>>,
+    ) -> Result<(), Error> {
+        let (began, first, mut limit) = (Instant::now(), after, page);
+        let mut reads = FuturesOrdered::new();
+        let mut asked = after;
+        loop {
+            while reads.len() < AT_ONCE && asked < upto {
+                let wanted = limit.min(usize::try_from(upto - asked).unwrap_or(page));
+                reads.push_back(self.one(asked, wanted));
+                asked = asked.saturating_add(i64::try_from(wanted).unwrap_or(i64::MAX));
             }
-            rows = rest;
+            let Some(read) = reads.next().await else { return Ok(()) };
+            let Some(read) = read? else { return Ok(()) };
+            after = read.last;
+            if read.count < read.wanted {
+                // That was the end of the log; what was read behind it may begin later than the end was.
+                reads.clear();
+                asked = after;
+            }
+            limit = read.like.clamp(1, page);
+            for made in read.made {
+                if pages.send(Ok(made)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if let Some(rate) = rate {
+                let done = u32::try_from(after - first).unwrap_or(u32::MAX);
+                sleep_until(began + Duration::from_secs(1) * done / rate.get()).await;
+            }
         }
-        if let Some(rate) = rate {
-            let done = u32::try_from(after - first).unwrap_or(u32::MAX);
-            sleep_until(began + Duration::from_secs(1) * done / rate.get()).await;
+    }
+
+    /// Reads a page in a task of its own, so that two are taken apart on two cores; none at the end.
+    async fn one(&self, after: Position, wanted: usize) -> Result<Option<Page<T>>, Error> {
+        let (log, make) = (self.log.clone(), self.make.clone());
+        let read = async move {
+            let mut rows = log.read(after, wanted).await?;
+            let Some(last) = rows.last().map(|row| row.position) else { return Ok(None) };
+            let (count, like, mut done) = (rows.len(), like(&rows), vec![]);
+            while !rows.is_empty() {
+                let rest = rows.split_off(fitting(&rows).min(rows.len()));
+                done.push(make(rows));
+                rows = rest;
+            }
+            Ok(Some(Page { wanted, count, last, like, made: done }))
+        };
+        match AbortOnDropHandle::new(tokio::spawn(read)).await {
+            Ok(read) => read,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
+            },
         }
     }
 }

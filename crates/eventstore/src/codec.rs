@@ -15,8 +15,8 @@ use domain::template::Template;
 use domain::webhook::Delivery;
 use domain::workflow::Workflow;
 use domain::{Aggregate, Event, Fact, Id, payload};
-use serde::de;
-use serde::de::value::MapDeserializer;
+use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, MapDeserializer};
+use serde::de::{self, DeserializeSeed, MapAccess};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -111,17 +111,57 @@ fn newer(row: &Recorded) -> Error {
 
 /// Bodies of today's version are left alone: only old rows pay for history.
 fn read<E: Event>(row: &Recorded) -> Result<E, serde_json::Error> {
-    let name = Value::from(row.name.as_str());
-    // The type comes first, and as text: serde would have to hold back what came before it, and
-    // forget that names of members can be numbers.
-    let of = |body: &str| serde_json::from_str(&format!(r#"{{"type":{name},"data":{body}}}"#));
+    let data = row.data();
+    let of = |body| E::deserialize(MapAccessDeserializer::new(Tagged::new(&row.name, body)));
     if row.schema == E::version(&row.name) {
-        return of(row.data().get());
+        return of(&data);
     }
     let steps = E::UPCASTS.iter().filter(|up| up.event == row.name && up.from >= row.schema);
-    let body = serde_json::from_str(row.data().get())?;
+    let body = serde_json::from_str(&data)?;
     let body = steps.fold(body, |body, up| (up.apply)(body));
     of(&body.to_string())
+}
+
+/// An event as serde knows it, `{"type": name, "data": body}`, of which the body is JSON still. The type
+/// comes first: serde would have to hold back what came before it, and forget that names of members can
+/// be numbers.
+struct Tagged<'a> {
+    name: Option<&'a str>,
+    body: Option<&'a str>,
+}
+
+impl<'a> Tagged<'a> {
+    fn new(name: &'a str, body: &'a str) -> Self {
+        Self { name: Some(name), body: Some(body) }
+    }
+}
+
+impl<'de> MapAccess<'de> for Tagged<'de> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        let key = match (self.name, self.body) {
+            (Some(_), _) => "type",
+            (None, Some(_)) => "data",
+            (None, None) => return Ok(None),
+        };
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, Self::Error> {
+        if let Some(name) = self.name.take() {
+            return seed.deserialize(BorrowedStrDeserializer::new(name));
+        }
+        let mut json = serde_json::Deserializer::from_str(self.body.take().unwrap_or_default());
+        let value = seed.deserialize(&mut json)?;
+        json.end().map(|()| value)
+    }
 }
 
 /// Writes JSON with sorted keys and without spaces: equal values give equal bytes, whatever order

@@ -104,10 +104,10 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// The event's own fields, as far as the reader may know them.
+    /// The event's own fields as JSON, as far as the reader may know them.
     #[must_use]
-    pub fn data(&self) -> Cow<'_, RawValue> {
-        self.opened.as_ref().map_or(Cow::Borrowed(&self.body), Opened::whole)
+    pub fn data(&self) -> Cow<'_, str> {
+        self.opened.as_ref().map_or(Cow::Borrowed(self.body.get()), Opened::whole)
     }
 
     /// How many bytes [`Self::data`] has, more or less.

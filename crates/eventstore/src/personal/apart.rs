@@ -96,18 +96,18 @@ impl Key {
 #[derive(Debug, Clone)]
 pub struct Opened {
     tenant: Id<Tenant>,
-    body: Box<RawValue>,
+    body: String,
     apart: Arc<Payloads>,
 }
 
 impl Opened {
-    pub(super) fn new(tenant: Id<Tenant>, body: Box<RawValue>) -> Self {
+    pub(super) fn new(tenant: Id<Tenant>, body: String) -> Self {
         Self { tenant, body, apart: Arc::default() }
     }
 
     /// The streams of the large values in it.
     pub(super) fn large_streams(&self) -> impl Iterator<Item = StreamId> {
-        scan::names(self.body.get()).map(|name| stream(self.tenant, name))
+        scan::names(&self.body).map(|name| stream(self.tenant, name))
     }
 
     pub(super) fn with(&mut self, apart: &Arc<Payloads>) {
@@ -120,20 +120,18 @@ impl Opened {
 
     /// How many bytes [`Self::whole`] has, more or less.
     pub(crate) fn size(&self) -> usize {
-        let body = self.body.get();
         if self.apart.is_empty() {
-            return body.len();
+            return self.body.len();
         }
-        let large = scan::names(body).filter_map(|name| self.large(name));
-        body.len() + large.map(str::len).sum::<usize>()
+        let large = scan::names(&self.body).filter_map(|name| self.large(name));
+        self.body.len() + large.map(str::len).sum::<usize>()
     }
 
     /// The fields with all their values.
-    pub(crate) fn whole(&self) -> Cow<'_, RawValue> {
+    pub(crate) fn whole(&self) -> Cow<'_, str> {
         if self.apart.is_empty() {
             return Cow::Borrowed(&self.body);
         }
-        let whole = scan::put_in(self.body.get(), |name| self.large(name));
-        RawValue::from_string(whole).map_or(Cow::Borrowed(&*self.body), Cow::Owned)
+        Cow::Owned(scan::put_in(&self.body, |name| self.large(name)))
     }
 }

@@ -32,9 +32,9 @@ pub(crate) fn subject(event: &Recorded) -> Option<Id<Subject>> {
 }
 
 /// The fields of an event without the marks on its personal values; null where they were erased.
-pub(crate) fn bare(data: &RawValue) -> Box<RawValue> {
-    let bare = scan::bare(data.get());
-    RawValue::from_string(bare).unwrap_or_else(|_| data.to_owned())
+pub(crate) fn bare(data: &str) -> Box<RawValue> {
+    let bare = RawValue::from_string(scan::bare(data));
+    bare.unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// Whether the body of an event has sealed values.

@@ -8,7 +8,6 @@ use domain::personal::INLINE_LIMIT;
 use domain::subject::Subject;
 use domain::{Aggregate, Id, Tenant, payload};
 use futures::future::try_join_all;
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -191,11 +190,10 @@ fn opened(key: Option<&seal::Key>, row: &Recorded) -> Result<Opened, Error> {
     let damaged =
         || Error::Damaged(format!("the sealed values of event {} are not its own", row.id));
     let Some(category) = crate::category(&row.category) else {
-        return Ok(Opened::new(row.meta.tenant, row.body.clone()));
+        return Ok(Opened::new(row.meta.tenant, row.body.get().to_owned()));
     };
     let stream = StreamId { tenant: row.meta.tenant, category, id: row.stream };
     let body = seal::open(key, stream, row.id, row.body.get()).ok_or_else(damaged)?;
-    let body = RawValue::from_string(body).map_err(|_| damaged())?;
     Ok(Opened::new(row.meta.tenant, body))
 }
 

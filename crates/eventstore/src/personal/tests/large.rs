@@ -56,7 +56,7 @@ async fn whoever_reads_gets_large_values_with_their_events(pool: PgPool) {
     for rows in [&read, &selected] {
         let mut seeds = vec![];
         for row in of(rows, "execution") {
-            let data: Value = serde_json::from_str(row.data().get()).expect("is JSON");
+            let data: Value = serde_json::from_str(&row.data()).expect("is JSON");
             let seed = data["output"]["$personal"][0]["seed"].as_u64().expect("a number");
             assert_eq!(data["output"]["$personal"][0], document(usize::try_from(seed).unwrap()));
             assert!(row.size() > 150_000);

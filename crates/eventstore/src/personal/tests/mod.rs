@@ -156,7 +156,7 @@ async fn what_is_said_of_the_erased_afterwards_is_not_kept(pool: PgPool) {
     }
     // Whoever reads the log hears of the erasure before it opens what comes after.
     let rows = deaf.read(0, 10).await.expect("reads");
-    let all: String = rows.iter().map(|row| row.data().get().to_owned()).collect();
+    let all: String = rows.iter().map(|row| row.data().into_owned()).collect();
     assert!(!all.contains("Ada"), "{all}");
     let bodies: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT body FROM es.event").fetch_all(&pool).await.expect("reads");
