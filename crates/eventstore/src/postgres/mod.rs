@@ -5,6 +5,7 @@ mod batch;
 mod bell;
 mod loads;
 mod one;
+mod places;
 mod queue;
 mod recent;
 mod retry;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{Id, Tenant};
+use futures::future::try_join_all;
 use sqlx::{PgExecutor, PgPool};
 use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
@@ -29,6 +31,7 @@ pub use self::archive::{ArchiveError, Archived, Partition, archive, partitions};
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
 use self::loads::{Loads, SHORT, loads};
+use self::places::{Places, places};
 use self::recent::Recent;
 use self::retry::retrying;
 use self::row::{Answer, Row, SnapshotRow, contiguous, select_rows};
@@ -63,6 +66,7 @@ pub struct PgEventStore {
     writer: Writer,
     versions: Versions,
     loads: Loads,
+    places: Places,
     recent: Option<Recent>,
     files: Files,
     deployment: OnceCell<Arc<str>>,
@@ -83,8 +87,8 @@ impl PgEventStore {
         let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
         let (files, deployment) = (Files::default(), OnceCell::new());
         let (versions, loads) = (versions(pool.clone(), log), loads(pool.clone(), log));
-        let recent = None;
-        Self { pool, log, bell, writer, versions, loads, recent, files, deployment }
+        let (places, recent) = (places(pool.clone(), log), None);
+        Self { pool, log, bell, writer, versions, loads, places, recent, files, deployment }
     }
 
     /// The same for those who follow the log: the newest events, once read, are told to all of them from
@@ -120,10 +124,7 @@ impl PgEventStore {
         versions: &[Version],
         is_fenced: bool,
     ) -> Result<Appended, Error> {
-        let mut found = Vec::with_capacity(append.streams.len());
-        for part in &append.streams {
-            found.push(self.found(part).await?);
-        }
+        let found = try_join_all(append.streams.iter().map(|part| self.found(part))).await?;
         let answered = match &append.reply {
             Some((key, _)) => self.answered(append.meta.tenant, key.principal, &key.key).await?,
             None => None,
@@ -175,19 +176,23 @@ impl PgEventStore {
         }
         let (after, upto) = part.window();
         let ids: Vec<Uuid> = part.events.iter().map(|draft| draft.id).collect();
+        if part.expected.exactly().is_some() {
+            let mut found = self.places.ask((part.stream, after, upto)).await?;
+            found.retain(|found| ids.contains(&found.id));
+            return Ok(found);
+        }
+        // They can be anywhere in the stream.
         let query = || {
             sqlx::query_as(
                 "SELECT id, version, position FROM es.event
                  WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
-                     AND version > $5 AND version <= $6 AND id = ANY ($7)
+                     AND id = ANY ($5)
                  ORDER BY version",
             )
             .bind(self.log)
             .bind(part.stream.id)
             .bind(part.stream.category)
             .bind(part.stream.tenant.as_uuid())
-            .bind(after)
-            .bind(upto)
             .bind(&ids)
         };
         let rows: Vec<(Uuid, Version, Position)> =

@@ -1,0 +1,53 @@
+//! Where the events of streams stand, looked up for many at once: whoever is told of a conflict wants to
+//! know whether what stands there is the same append.
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::loads::Piece;
+use super::together::Together;
+use crate::judge::Found;
+use crate::{Position, Version};
+
+/// How many pieces are looked up at once.
+const AT_ONCE: usize = 100;
+
+/// Answers which events stand in a piece of a stream.
+pub(super) type Places = Together<Piece, Vec<Found>>;
+
+/// Of the streams of a log.
+pub(super) fn places(pool: PgPool, log: i16) -> Places {
+    Together::new(AT_ONCE, move |pieces| {
+        let pool = pool.clone();
+        async move { find(&pool, log, &pieces).await }
+    })
+}
+
+async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Found>>> {
+    let rows: Vec<(i64, Uuid, Version, Position)> = sqlx::query_as(
+        "SELECT u.nth, e.id, e.version, e.position
+         FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
+             WITH ORDINALITY AS u (stream, category, tenant, after, upto, nth)
+         CROSS JOIN LATERAL (
+             SELECT id, version, position FROM es.event
+             WHERE log_id = $1 AND stream = u.stream AND category = u.category
+                 AND tenant = u.tenant AND version > u.after AND version <= u.upto
+         ) e ORDER BY u.nth, e.version",
+    )
+    .bind(log)
+    .bind(pieces.iter().map(|(stream, ..)| stream.id).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(stream, ..)| stream.category).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(stream, ..)| stream.tenant.as_uuid()).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(_, after, _)| *after).collect::<Vec<_>>())
+    .bind(pieces.iter().map(|(.., upto)| *upto).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    let mut found: Vec<Vec<Found>> = pieces.iter().map(|_| vec![]).collect();
+    for (nth, id, version, position) in rows {
+        let place = usize::try_from(nth - 1).unwrap_or(usize::MAX);
+        if let Some(found) = found.get_mut(place) {
+            found.push(Found { id, version, position });
+        }
+    }
+    Ok(found)
+}
