@@ -5,11 +5,14 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::api_key::Access;
+use futures::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::clock::SteppedClock;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::fleet::ONE_CALL;
 use crate::support::{Api, Call, Stub, World, eventually};
@@ -55,6 +58,49 @@ async fn timers_do_not_care_what_the_clock_of_a_worker_says() {
         assert_eq!(api.run(&pause, &json!({})).await["status"], "completed", "{off}");
         assert!(began.elapsed() >= Duration::from_secs(1), "{off}: it fired early");
     }
+}
+
+/// By how much the clock of a database steps back, in seconds.
+const BACK: u64 = 10;
+
+/// Scenario 5.
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_of_a_database_whose_clock_steps_back_are_late_by_that_and_fire_once() {
+    let home = tempfile::tempdir().expect("a directory");
+    let Some(clock) = SteppedClock::make(home.path()).expect("a clock") else { return };
+    let stepped = |setup| clock.of_postgres(setup).expect("a Postgres");
+    let world = World::on_its_own_postgres_as(stepped).await;
+    let (api, pool) = (world.api(), world.pool().await);
+    let pause = api.publish(PAUSE).await;
+    let nothing = json!({});
+    let sleepers = async |count| {
+        let began = (0..count).map(|_| api.start(&pause, &nothing));
+        join_all(began).await
+    };
+    let mut all = sleepers(20).await;
+    clock.set(&format!("-{BACK}")).expect("is set");
+    eventually("the database's clock to step back", async || {
+        let read: DateTime<Utc> =
+            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.ok()?;
+        (Utc::now() - read > TimeDelta::seconds(5)).then_some(())
+    })
+    .await;
+    let stepped = Instant::now();
+    all.extend(sleepers(20).await);
+    for id in &all {
+        let over = |execution: &Value| execution["status"] == "completed";
+        api.until(id, over).await;
+    }
+    let late = stepped.elapsed();
+    assert!(late < Duration::from_secs(BACK + 5), "{late:?}");
+    let fired: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT stream, count(*) FROM es.event WHERE name = 'execution.turn_taken' GROUP BY stream",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("reads");
+    assert_eq!(fired.len(), all.len());
+    assert!(fired.iter().all(|(_, turns)| *turns == 2), "began and fired, once each: {fired:?}");
 }
 
 /// Scenario 24.

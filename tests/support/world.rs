@@ -46,7 +46,12 @@ impl World {
 
     /// An instance with a Postgres of its own, as `everstep dev` has by default.
     pub(crate) async fn on_its_own_postgres() -> Self {
-        Self::on(None, |setup| setup).await
+        Self::on_its_own_postgres_as(|setup| setup).await
+    }
+
+    /// The same, set up in a way of its own; so is its Postgres.
+    pub(crate) async fn on_its_own_postgres_as(change: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::on(None, change).await
     }
 
     async fn on(database: Option<Database>, change: impl FnOnce(Setup) -> Setup) -> Self {

@@ -7,9 +7,10 @@ use connectors::channels::email::{Email, Mailbox, Smtp};
 use connectors::egress::{Egress, Mapping, Policy};
 use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
+use domain::Id;
 use eventstore::audit::Trees;
 use eventstore::personal::{Keyring, Sealed};
-use eventstore::{Clock, EventStore, Known, Moves, NameError, PgEventStore, Plans, Role};
+use eventstore::{Clock, EventStore, Known, Moves, NameError, PgEventStore, Plans, Role, Weights};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -61,10 +62,11 @@ impl Platform {
         let (vault, master) = vault(context, &commands).await?;
         let policy = policy(settings)?;
         let trees = Trees::new(commands.clone());
+        let weights = weights(settings);
+        let store = PgEventStore::new(commands).weighing(weights.clone()).for_followers();
         // Keys are destroyed by workers, whose role may do that.
         let keys = Arc::new(Keyring::new(pool.clone(), &master));
-        let log: Arc<dyn EventStore> =
-            Arc::new(Sealed::new(PgEventStore::new(commands).for_followers(), keys.clone()));
+        let log: Arc<dyn EventStore> = Arc::new(Sealed::new(store, keys.clone()));
         let (plans, vault) = (Arc::new(Plans::default()), Arc::new(vault));
         let egress = Arc::new(Egress::new(policy.clone()).context("egress")?);
         let models = Arc::new(models(context, &policy)?);
@@ -76,10 +78,8 @@ impl Platform {
             at_hand: workers::AtHand::default(),
             pool,
             clock: clock.clone(),
-            gates: workers::Gates::new(workers::Limits {
-                integration: settings.limits.calls_per_integration.get(),
-                provider: settings.limits.calls_per_provider.get(),
-            }),
+            weights,
+            gates: workers::Gates::new(calls(settings)),
             egress: egress.clone(),
             models: models.clone(),
             keys: keys.clone(),
@@ -103,6 +103,20 @@ impl Platform {
             pulse,
         };
         Ok(Self { log, clock, app, leaving, work: Arc::new(work), pools })
+    }
+}
+
+/// The configured shares of tenants.
+fn weights(settings: &Settings) -> Weights {
+    let weights = settings.limits.weights.iter();
+    weights.map(|(tenant, weight)| (Id::from_uuid(*tenant), *weight)).collect()
+}
+
+/// How many calls may be under way at each other side.
+fn calls(settings: &Settings) -> workers::Limits {
+    workers::Limits {
+        integration: settings.limits.calls_per_integration.get(),
+        provider: settings.limits.calls_per_provider.get(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`MemoryEventStore`] the one for simulations; both pass the same [`conformance`] suite.
 //! Everything that changes anything goes through [`execute`]: load, decide, append.
 
+mod admission;
 mod ahead;
 pub mod audit;
 mod clock;
@@ -29,6 +30,7 @@ mod subscription;
 pub mod tlog;
 mod when;
 
+pub use admission::{Priority, Weights};
 pub use ahead::{ReadAhead, Span, fitting};
 pub use clock::Clock;
 pub use cloudevent::CloudEvent;

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::Priority;
 use crate::personal::{self, Opened};
 
 /// Place of an event in its stream, from 1; 0 is "no events yet".
@@ -423,8 +424,9 @@ pub trait EventStore: Send + Sync {
     ) -> Result<Option<Id<Tenant>>, Error>;
 
     /// Whether a tenant may begin something new: [`Error::Busy`] if appends wait for long, and those of
-    /// this tenant are the reason. What was begun is appended in any case.
-    fn admit(&self, _: Id<Tenant>) -> Result<(), Error> {
+    /// this tenant are the reason; the less urgent it is, the sooner. What was begun is appended in any
+    /// case.
+    fn admit(&self, _: Id<Tenant>, _: Priority) -> Result<(), Error> {
         Ok(())
     }
 

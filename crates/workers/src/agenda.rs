@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use domain::{Id, Tenant, Timestamp};
+use eventstore::Weights;
 use uuid::Uuid;
 
 /// Names a piece of work: an open wait of an execution, an unanswered invocation, an unsent
@@ -35,16 +36,23 @@ struct Place {
 }
 
 /// Work by the time it is due. Each piece stands in it once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agenda {
+    weights: Weights,
     tenants: BTreeMap<Id<Tenant>, BTreeSet<(Timestamp, Key)>>,
     by_key: HashMap<Key, Place>,
-    /// Whose work was taken last: the next to come is another's, so that nobody waits behind all
-    /// that somebody else has to do.
-    last: Option<Id<Tenant>>,
+    /// Whose work was taken last, and how many more pieces of it before the next to come is another's, so
+    /// that nobody waits behind all that somebody else has to do.
+    last: Option<(Id<Tenant>, usize)>,
 }
 
 impl Agenda {
+    /// One of which tenants get as much as they weigh.
+    pub(crate) fn new(weights: Weights) -> Self {
+        let (tenants, by_key) = Default::default();
+        Self { weights, tenants, by_key, last: None }
+    }
+
     /// Puts a piece of work down for its time, instead of any time it stood there for.
     pub(crate) fn put(&mut self, item: Item) {
         self.remove(&item.key);
@@ -93,7 +101,11 @@ impl Agenda {
         now: Timestamp,
         may: impl Fn(Id<Tenant>) -> bool,
     ) -> Option<Item> {
-        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = match self.last {
+            None => Bound::Unbounded,
+            Some((last, 0)) => Bound::Excluded(last),
+            Some((last, _)) => Bound::Included(last),
+        };
         let behind = self.tenants.range((after, Bound::Unbounded));
         let around = behind.chain(self.tenants.iter());
         let mut due = around.filter_map(|(tenant, work)| {
@@ -102,7 +114,11 @@ impl Agenda {
         });
         let key = due.next()?;
         drop(due);
-        self.last = Some(key.tenant);
+        let more = match self.last {
+            Some((last, more)) if last == key.tenant && more > 0 => more,
+            Some(_) | None => self.weights.of(key.tenant),
+        };
+        self.last = Some((key.tenant, more - 1));
         self.remove(&key)
     }
 
@@ -137,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_due_comes_in_the_order_of_time_and_nothing_comes_early() {
-        let mut agenda = Agenda::default();
+        let mut agenda = Agenda::new(Weights::default());
         for one in [item(1, 5), item(2, -5), item(3, 0)] {
             agenda.put(one);
         }
@@ -149,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_put_down_twice_is_done_once_at_the_later_said_time() {
-        let mut agenda = Agenda::default();
+        let mut agenda = Agenda::new(Weights::default());
         agenda.put(item(1, -5));
         agenda.put(item(1, 5));
         assert_eq!(agenda.next(NOON, |_| true), None);
@@ -159,7 +175,7 @@ mod tests {
 
     #[test]
     fn tenants_take_turns_however_much_one_of_them_has_to_do() {
-        let mut agenda = Agenda::default();
+        let mut agenda = Agenda::new(Weights::default());
         for number in 0..100 {
             agenda.put(item_of(1, number, -100));
         }
@@ -171,8 +187,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_weighs_more_has_more_done_in_a_row() {
+        let tenant = |number| Id::from_uuid(Uuid::from_u128(number));
+        let three = std::num::NonZeroU16::new(3).expect("not 0");
+        let mut agenda = Agenda::new([(tenant(2), three)].into_iter().collect());
+        for number in 0..10 {
+            agenda.put(item_of(1, number, -100));
+            agenda.put(item_of(2, number, -1));
+        }
+        let taken = |agenda: &mut Agenda| {
+            let next = std::iter::from_fn(|| agenda.next(NOON, |_| true));
+            next.take(9).map(|item| item.key.tenant.as_uuid().as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&mut agenda), [1, 2, 2, 2, 1, 2, 2, 2, 1]);
+        // What it does not use of its turn is not waited for.
+        agenda.retain(|key, _| key.tenant == tenant(1) || key.item == 9);
+        assert_eq!(taken(&mut agenda), [2, 1, 1, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
     fn who_may_not_have_more_done_is_passed_by() {
-        let mut agenda = Agenda::default();
+        let mut agenda = Agenda::new(Weights::default());
         agenda.put(item_of(1, 1, -100));
         agenda.put(item_of(2, 1, -1));
         let full = Id::from_uuid(Uuid::from_u128(1));

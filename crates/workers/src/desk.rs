@@ -117,12 +117,13 @@ impl Desk {
         opened: watch::Receiver<Position>,
     ) -> Self {
         let turns = Arc::new(Turns::new(worker, deps.pool.clone()));
+        let weights = deps.weights.clone();
         Self {
             deps,
             owned,
             turns,
             opened,
-            agenda: Agenda::default(),
+            agenda: Agenda::new(weights),
             under_way: HashSet::new(),
             tenants: HashMap::new(),
             failures: HashMap::new(),
@@ -248,7 +249,8 @@ impl Desk {
                 }
             }
             Err(Failed { error: Error::Full(gate), .. }) => {
-                self.shut_out.entry(gate).or_default().put(item);
+                let waiting = || Agenda::new(self.deps.weights.clone());
+                self.shut_out.entry(gate).or_insert_with(waiting).put(item);
             }
             // Whoever has the partition now finds it in the table of open work.
             Err(Failed { error, .. }) if error.is_fenced() => {

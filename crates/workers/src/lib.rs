@@ -41,7 +41,7 @@ use connectors::egress::WayOut;
 use connectors::models::Models;
 use connectors::vault::Vault;
 use eventstore::personal::Keyring;
-use eventstore::{Clock, EventStore, PlanError, Plans};
+use eventstore::{Clock, EventStore, PlanError, Plans, Weights};
 use sqlx::PgPool;
 
 use gates::Gate;
@@ -62,6 +62,8 @@ pub struct Deps {
     pub pool: PgPool,
     /// What time it is, and new ids.
     pub clock: Clock,
+    /// How much of what is done is each tenant's.
+    pub weights: Weights,
     /// How much is asked of each other side at once.
     pub gates: Arc<Gates>,
     /// The one way out.

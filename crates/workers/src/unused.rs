@@ -8,7 +8,7 @@ use connectors::egress::{Policy, WayOut};
 use connectors::models::{Models, ProviderConfig};
 use connectors::vault::Vault;
 use eventstore::personal::Keyring;
-use eventstore::{Clock, EventStore, Plans};
+use eventstore::{Clock, EventStore, Plans, Weights};
 use sqlx::PgPool;
 
 use crate::{AtHand, Deps, Gates, Limits};
@@ -46,6 +46,7 @@ impl Unused {
             at_hand: AtHand::default(),
             pool: self.pool.clone(),
             clock,
+            weights: Weights::default(),
             gates: Gates::new(Limits { integration: 1, provider: 1 }),
             egress,
             models: self.models.clone(),

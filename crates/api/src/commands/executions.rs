@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
 use domain::workflow::Workflow;
 use domain::{Fact, Id, Tenant};
-use eventstore::{Position, StreamId, Version, fact, load};
+use eventstore::{Position, Priority, StreamId, Version, fact, load};
 use projections::told;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +39,30 @@ pub(super) struct Execute {
     version: Option<String>,
     /// Whose data the input is: what you call the person, so that they can be erased.
     subject: Option<String>,
+    /// How urgent it is: while there is more to store than can be stored, what is less urgent is refused
+    /// sooner (429). What was accepted is carried out in its turn, whatever its urgency.
+    #[serde(default)]
+    priority: Urgency,
+}
+
+/// How urgent a start is.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Urgency {
+    Low,
+    #[default]
+    Normal,
+    High,
+}
+
+impl From<Urgency> for Priority {
+    fn from(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::Low => Self::Low,
+            Urgency::Normal => Self::Normal,
+            Urgency::High => Self::High,
+        }
+    }
 }
 
 /// An execution that was accepted.
@@ -82,9 +106,9 @@ pub(super) async fn execute(
 ) -> Result<Response, Problem> {
     let workflow: Id<Workflow> = id(&workflow, "workflow_not_found", "workflow")?;
     let wait = wait.as_deref().map(parse_wait).transpose()?;
-    let Json(Execute { input, version, subject }) = &command.body;
+    let Json(Execute { input, version, subject, priority }) = &command.body;
     let tenant = command.caller.tenant;
-    admit(&app, tenant)?;
+    admit(&app, tenant, (*priority).into())?;
     let published = app.plans.published(&*app.log, tenant, workflow, version.as_deref()).await;
     let (revision, plan) = published?;
     let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
@@ -121,8 +145,8 @@ pub(super) async fn execute(
 }
 
 /// Refuses whoever starts more than can be stored.
-fn admit(app: &App, tenant: Id<Tenant>) -> Result<(), Problem> {
-    match app.log.admit(tenant) {
+fn admit(app: &App, tenant: Id<Tenant>, priority: Priority) -> Result<(), Problem> {
+    match app.log.admit(tenant, priority) {
         Err(eventstore::Error::Busy { retry_after }) => Err(Problem::overloaded(retry_after)),
         admitted => Ok(admitted?),
     }

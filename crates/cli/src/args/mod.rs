@@ -175,6 +175,9 @@ pub(crate) struct Run {
     /// Whose data the input is: what you call the person, so that they can be erased
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
+    /// How urgent it is: low, normal or high. What is less urgent is refused sooner when there is too much
+    #[arg(long, value_name = "URGENCY", value_parser = ["low", "normal", "high"])]
+    pub(crate) priority: Option<String>,
     /// Do not wait for the end
     #[arg(long)]
     pub(crate) detach: bool,

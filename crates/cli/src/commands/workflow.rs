@@ -68,6 +68,7 @@ pub(super) async fn run(context: &Context, run: &Run) -> Result<(), Failure> {
     body.extend(input.map(|input| ("input".to_owned(), input)));
     body.extend(run.version.as_ref().map(|version| ("version".to_owned(), json!(version))));
     body.extend(run.subject.as_ref().map(|subject| ("subject".to_owned(), json!(subject))));
+    body.extend(run.priority.as_ref().map(|priority| ("priority".to_owned(), json!(priority))));
     let wait = if run.detach { 0 } else { run.timeout.min(FIRST_WAIT) };
     let path = ["workflows", &workflow, "execute"];
     let wait_text = format!("{wait}s");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 
 use connectors::models::Kind;
@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
+use uuid::Uuid;
 
 use super::{Environment, Error, SecretUrl};
 
@@ -78,13 +79,15 @@ pub(crate) struct Egress {
 }
 
 /// How much one process may have under way at once.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     /// How many calls at each integration.
     pub(crate) calls_per_integration: NonZeroUsize,
     /// How many calls at each model provider.
     pub(crate) calls_per_provider: NonZeroUsize,
+    /// How much of what tenants share is each one's, in proportion to the others; 1 if nothing is said.
+    pub(crate) weights: BTreeMap<Uuid, NonZeroU16>,
 }
 
 /// A model provider.

@@ -16,7 +16,7 @@ use super::keyring::{Keyring, Whose};
 use super::{Opened, scan, seal};
 use crate::{
     APPEND_LIMIT, Answered, Append, Appended, Draft, Error, EventStore, Expected, Fence, Filter,
-    Position, Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version, judge,
+    Position, Priority, Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version, judge,
 };
 
 /// How often an append is tried because somebody else says the same large value at the same time.
@@ -285,8 +285,8 @@ impl<S: EventStore> EventStore for Sealed<S> {
         self.log.tenant_of(category, id).await
     }
 
-    fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
-        self.log.admit(tenant)
+    fn admit(&self, tenant: Id<Tenant>, priority: Priority) -> Result<(), Error> {
+        self.log.admit(tenant, priority)
     }
 
     fn watch(&self) -> watch::Receiver<Position> {

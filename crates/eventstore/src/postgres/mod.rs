@@ -40,8 +40,8 @@ use self::writer::Writer;
 use crate::deployment::deployment;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Recorded, Snapshot,
-    StreamAppend, StreamId, Stretch, Version,
+    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Priority, Recorded,
+    Snapshot, StreamAppend, StreamId, Stretch, Version, Weights,
 };
 
 /// The log of every tenant, until one is not enough and they are spread over several.
@@ -84,7 +84,8 @@ impl PgEventStore {
     /// `es.log`.
     #[must_use]
     pub fn of_log(pool: PgPool, log: i16) -> Self {
-        let (bell, writer) = (Bell::new(pool.clone(), log), Writer::new(pool.clone(), log));
+        let bell = Bell::new(pool.clone(), log);
+        let writer = Writer::new(pool.clone(), log, Weights::default());
         let (files, deployment) = (Files::default(), OnceCell::new());
         let (versions, loads) = (versions(pool.clone(), log), loads(pool.clone(), log));
         let (places, recent) = (places(pool.clone(), log), None);
@@ -96,6 +97,12 @@ impl PgEventStore {
     #[must_use]
     pub fn for_followers(self) -> Self {
         Self { recent: Some(Recent::default()), ..self }
+    }
+
+    /// The same with shares of tenants that differ, of what may wait to be stored.
+    #[must_use]
+    pub fn weighing(self, weights: Weights) -> Self {
+        Self { writer: Writer::new(self.pool.clone(), self.log, weights), ..self }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -449,8 +456,8 @@ impl EventStore for PgEventStore {
         Ok(tenant.map(Id::from_uuid))
     }
 
-    fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
-        self.writer.admit(tenant)
+    fn admit(&self, tenant: Id<Tenant>, priority: Priority) -> Result<(), Error> {
+        self.writer.admit(tenant, priority)
     }
 
     fn watch(&self) -> watch::Receiver<Position> {

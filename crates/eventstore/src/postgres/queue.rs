@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::batch::{Outcome, answer_id};
-use crate::{Append, Error, StreamId};
+use crate::{Append, Error, Priority, StreamId, Weights};
 
 /// The fewest events that go out while others are under way.
 const AHEAD_EVENTS: usize = 100;
@@ -27,10 +27,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// has as well, whoever has most that waits is to start nothing new.
 const STRAIN: Duration = Duration::from_millis(250);
 
+/// What is strain for whoever wants to begin something of this urgency.
+fn strain(priority: Priority) -> Duration {
+    match priority {
+        Priority::Low => STRAIN / 2,
+        Priority::Normal => STRAIN,
+        Priority::High => STRAIN * 4,
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     news: Notify,
+    weights: Weights,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +85,10 @@ fn size(append: &Append) -> usize {
 }
 
 impl Queue {
+    pub(super) fn new(weights: Weights) -> Self {
+        Self { weights, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,8 +111,10 @@ impl Queue {
     }
 
     /// Refuses a tenant that is more than its share of what keeps others waiting.
-    pub(super) fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
-        let is_strained = self.lock().is_strained_by(tenant, Instant::now());
+    pub(super) fn admit(&self, tenant: Id<Tenant>, priority: Priority) -> Result<(), Error> {
+        let waiting = self.lock();
+        let is_strained = waiting.is_late(strain(priority), Instant::now())
+            && waiting.has_its_share(tenant, &self.weights);
         if is_strained { Err(Error::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
     }
 
@@ -202,15 +218,19 @@ impl Waiting {
         group
     }
 
-    /// Whether somebody has been waiting for long, and this tenant has no less that waits than others
-    /// have on average.
-    fn is_strained_by(&self, tenant: Id<Tenant>, now: Instant) -> bool {
+    /// Whether somebody has been waiting for so long, as others have on average of late.
+    fn is_late(&self, strain: Duration, now: Instant) -> bool {
         let first = self.jobs.front().map(|job| job.since);
         let first = self.since.iter().copied().chain(first).min();
-        let is_late = first.is_some_and(|first| now.duration_since(first) > STRAIN);
-        let is_strained = is_late && self.average > STRAIN;
-        let (all, own) = (self.tenants.values().sum::<usize>(), self.tenants.get(&tenant));
-        is_strained && own.is_some_and(|own| own * self.tenants.len() >= all)
+        self.average > strain && first.is_some_and(|first| now.duration_since(first) > strain)
+    }
+
+    /// Whether a tenant has no less that waits than its weight gives it, of all who wait.
+    fn has_its_share(&self, tenant: Id<Tenant>, weights: &Weights) -> bool {
+        let all = self.tenants.values().sum::<usize>();
+        let of_all = self.tenants.keys().map(|tenant| weights.of(*tenant)).sum::<usize>();
+        let own = self.tenants.get(&tenant);
+        own.is_some_and(|own| own * of_all >= all * weights.of(tenant))
     }
 
     /// One append of a tenant waits no more.
@@ -244,6 +264,8 @@ fn apart(append: &Append, streams: &mut HashSet<StreamId>, keys: &mut HashSet<Uu
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::super::tests::{append, one, part, stream};
     use super::*;
     use crate::{CommandKey, Expected, Reply};
@@ -286,10 +308,14 @@ mod tests {
         assert_eq!(taken(&queue), ids([4]));
     }
 
+    fn tenant(number: u128) -> Id<Tenant> {
+        Id::from_uuid(Uuid::from_u128(number))
+    }
+
     /// An append of a tenant that has been waiting for a while.
-    fn waits(queue: &Queue, tenant: u128, id: u128) -> Answer {
+    fn waits(queue: &Queue, of: u128, id: u128) -> Answer {
         let mut append = one(id, Expected::Any, [id]);
-        append.meta.tenant = Id::from_uuid(Uuid::from_u128(tenant));
+        append.meta.tenant = tenant(of);
         append.streams[0].stream.tenant = append.meta.tenant;
         let (mut job, answer) = job(append);
         job.since -= 2 * STRAIN;
@@ -300,7 +326,7 @@ mod tests {
     #[test]
     fn who_has_most_that_waits_for_long_begins_nothing_new_and_others_may() {
         let queue = Arc::<Queue>::default();
-        let admits = |tenant: u128| queue.admit(Id::from_uuid(Uuid::from_u128(tenant))).is_ok();
+        let admits = |number| queue.admit(tenant(number), Priority::Normal).is_ok();
         assert!(admits(1), "nobody waits");
         queue.lock().average = 2 * STRAIN;
         let mut answers: Vec<Answer> = (1..=5).map(|id| waits(&queue, 1, id)).collect();
@@ -312,6 +338,35 @@ mod tests {
         drop(under_way);
         assert!(admits(1), "it is over");
         assert!(queue.lock().tenants.is_empty());
+    }
+
+    #[test]
+    fn what_is_less_urgent_is_refused_sooner() {
+        let queue = Arc::<Queue>::default();
+        let _answer = waits(&queue, 1, 1);
+        let admitted = |average| {
+            queue.lock().average = average;
+            let all = [Priority::Low, Priority::Normal, Priority::High];
+            all.map(|priority| queue.admit(tenant(1), priority).is_ok())
+        };
+        assert_eq!(admitted(STRAIN / 4), [true, true, true]);
+        assert_eq!(admitted(STRAIN / 4 * 3), [false, true, true]);
+        assert_eq!(admitted(STRAIN * 2), [false, false, true]);
+        queue.lock().jobs[0].since -= 8 * STRAIN;
+        assert_eq!(admitted(STRAIN * 8), [false, false, false]);
+    }
+
+    #[test]
+    fn whoever_weighs_more_may_have_more_that_waits() {
+        let weights = [(tenant(1), NonZeroU16::new(3).expect("not 0"))];
+        let queue = Arc::new(Queue::new(weights.into_iter().collect()));
+        queue.lock().average = 2 * STRAIN;
+        let mut answers: Vec<Answer> = (1..=5).map(|id| waits(&queue, 1, id)).collect();
+        answers.extend((11..=12).map(|id| waits(&queue, 2, id)));
+        let admits = |number| queue.admit(tenant(number), Priority::Normal).is_ok();
+        assert_eq!((admits(1), admits(2)), (true, false), "5 of 7 are less than three quarters");
+        answers.push(waits(&queue, 1, 6));
+        assert_eq!((admits(1), admits(2)), (false, false), "6 of 8 are not");
     }
 
     #[test]

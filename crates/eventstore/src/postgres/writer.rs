@@ -16,7 +16,7 @@ use super::batch::{Batch, Outcome};
 use super::one::One;
 use super::queue::{Job, Queue};
 use super::retry::{PAUSES, lost};
-use crate::{Append, Error};
+use crate::{Append, Error, Priority, Weights};
 
 /// How many groups are under way at once: while the database works on one, the next is laid out and
 /// waits for the log beside it. It goes only when it is half as large as the one before it and worth
@@ -37,8 +37,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// A writer to a log, within a Tokio runtime.
-    pub(super) fn new(pool: PgPool, log: i16) -> Self {
-        Self { pool, log, queue: Arc::default(), lanes: Mutex::default() }
+    pub(super) fn new(pool: PgPool, log: i16, weights: Weights) -> Self {
+        Self { pool, log, queue: Arc::new(Queue::new(weights)), lanes: Mutex::default() }
     }
 
     /// Stores an append, or says why not. One that is given up before it goes out is not stored.
@@ -51,8 +51,8 @@ impl Writer {
     }
 
     /// Refuses a tenant that is more than its share of what keeps others waiting.
-    pub(super) fn admit(&self, tenant: Id<Tenant>) -> Result<(), Error> {
-        self.queue.admit(tenant)
+    pub(super) fn admit(&self, tenant: Id<Tenant>, priority: Priority) -> Result<(), Error> {
+        self.queue.admit(tenant, priority)
     }
 
     /// Starts the lanes with the first append: whoever only reads pays for none.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use domain::Id;
 use domain::execution::{self, Execution, NewExecution, Trigger};
-use eventstore::{CommandKey, ExecuteError, Fence, Held, Keyed, Recorded, Reply, Request, execute};
+use eventstore::{
+    CommandKey, ExecuteError, Fence, Held, Keyed, Recorded, Reply, Request, Weights, execute,
+};
 use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -72,7 +74,7 @@ impl Worker {
             )
         });
         let deps = Arc::new(house.deps(world));
-        let (agenda, jobs, unnoted) = (Agenda::default(), vec![], BTreeMap::new());
+        let (agenda, jobs, unnoted) = (Agenda::new(Weights::default()), vec![], BTreeMap::new());
         Self { number, life: 0, deps, owned: owned.into(), agenda, jobs, unnoted, wrong_by: 0 }
     }
 
