@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::api_key::Access;
 use futures::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -78,13 +78,14 @@ async fn timers_of_a_database_whose_clock_steps_back_are_late_by_that_and_fire_o
         join_all(began).await
     };
     let mut all = sleepers(20).await;
+    let read = async || -> DateTime<Utc> {
+        let read = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await;
+        read.expect("the time")
+    };
+    let before = read().await;
     clock.set(&format!("-{BACK}")).expect("is set");
-    eventually("the database's clock to step back", async || {
-        let read: DateTime<Utc> =
-            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.ok()?;
-        (Utc::now() - read > TimeDelta::seconds(5)).then_some(())
-    })
-    .await;
+    let is_back = async || (read().await < before).then_some(());
+    eventually("the database's clock to step back", is_back).await;
     let stepped = Instant::now();
     all.extend(sleepers(20).await);
     for id in &all {
