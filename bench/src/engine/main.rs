@@ -6,6 +6,7 @@ mod engine;
 mod everstep;
 mod library;
 mod load;
+mod long;
 mod program;
 mod raw;
 mod restate;
@@ -82,6 +83,7 @@ async fn main() -> Result<()> {
         bench.floor(4).await?;
         bench.parked().await?;
         bench.killed().await?;
+        bench.long().await?;
         bench.table.compare();
     }
     Ok(())
@@ -222,6 +224,18 @@ impl Bench {
                 self.table.parked(who, what, &parked);
             }
         }
+        Ok(())
+    }
+
+    /// One that has gone round a million times.
+    async fn long(&mut self) -> Result<()> {
+        let what = "a loop of 1,000,000";
+        if !self.history || !self.wants(&format!("{}: {what}", Who::Everstep.name()), 1) {
+            return Ok(());
+        }
+        let place = self.place(Who::Everstep, Work::Timer, None, 1).await?;
+        let long = long::run(&place.url, &place.files).await?;
+        self.table.long(Who::Everstep, what, &long);
         Ok(())
     }
 

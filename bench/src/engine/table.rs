@@ -2,6 +2,7 @@
 
 use crate::engine::Who;
 use crate::load::float;
+use crate::long::{Long, ROUNDS};
 use crate::works::{CUT_OFF, Killed, Load, PARKED, Parked};
 
 const LOADS: &str = "| what | callers | workflows/s | p50 ms | p95 ms | p99 ms | CPU ms each \
@@ -10,6 +11,8 @@ const PARKS: &str = "| what | put in/s | memory growth KiB each | disk KiB each 
                      | WAL bytes each |\n|---|---:|---:|---:|---:|---:|";
 const KILLS: &str = "| what | in the call | back after s | all ended after s | lost | wrong \
                      | durable steps run again | calls made again |\n|---|---:|---:|---:|---:|---:|---:|---:|";
+const LONGS: &str =
+    "| what | rounds/s | events | resumed by a new process after ms |\n|---|---:|---:|---:|";
 const RATIOS: &str = "| figure | everstep | best peer | ratio |\n|---|---:|---:|---:|";
 
 /// Which of two figures is better.
@@ -129,6 +132,17 @@ impl Table {
         if let (Some(all), CUT_OFF) = (killed.all, killed.inside) {
             self.keep(who, format!("{what}: all ended after s"), Better::Less, all);
         }
+    }
+
+    pub(crate) fn long(&mut self, who: Who, what: &str, long: &Long) {
+        let rate = float(ROUNDS) / long.took;
+        let line = format!(
+            "| {}: {what} | {rate:.0} | {} | {:.1} |",
+            who.name(),
+            long.events,
+            long.resumed
+        );
+        self.line(LONGS, &line);
     }
 
     /// How each figure of Everstep is to the best one of a peer.
