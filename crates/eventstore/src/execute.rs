@@ -18,6 +18,11 @@ const PAGE: usize = 500;
 /// How many are loaded first: until some have come nobody knows how large they are.
 const FIRST: usize = 50;
 
+/// How many bytes of events lie between two snapshots, if they are reached before as many events: what
+/// is behind the last one is read whenever the state is needed. Twice as many as the last snapshot has in
+/// any case, so that large states are not written again and again.
+const FAR: usize = 1 << 20;
+
 /// The circumstances of a command.
 pub struct Request<'a, A> {
     /// Who, for whom, when and because of what.
@@ -125,8 +130,10 @@ pub struct Held<A: Aggregate> {
     pub position: Position,
     /// What the last command added.
     pub added: Vec<A::Event>,
-    /// The version of the last snapshot that was kept or found.
-    kept: Version,
+    /// The version of the last snapshot that was kept or found, and its size.
+    kept: (Version, usize),
+    /// How many bytes of events have come since.
+    since: usize,
     /// Whether nothing is read before the next command is decided.
     is_trusted: bool,
 }
@@ -142,7 +149,8 @@ impl<A: Aggregate> Held<A> {
             version: 0,
             position: 0,
             added: vec![],
-            kept: 0,
+            kept: (0, 0),
+            since: 0,
             is_trusted: false,
         }
     }
@@ -162,7 +170,7 @@ impl<A: Aggregate> Held<A> {
 
     /// An aggregate that was read up to a version.
     pub(crate) fn at(tenant: Id<Tenant>, id: Id<A>, state: A, version: Version) -> Self {
-        Self { state, version, kept: version, ..Self::new(tenant, id) }
+        Self { state, version, kept: (version, 0), ..Self::new(tenant, id) }
     }
 
     /// Reads what has happened since.
@@ -180,6 +188,7 @@ impl<A: Aggregate> Held<A> {
                 self.state.evolve(&decode(row)?);
                 self.version = row.version;
                 self.position = row.position;
+                self.since += row.size();
             }
             if !is_full {
                 self.keep(store).await;
@@ -200,17 +209,17 @@ impl<A: Aggregate> Held<A> {
             return Ok(false);
         }
         (self.state, self.version, self.position) = (state, row.version, row.position);
-        self.kept = row.version;
+        (self.kept, self.since) = ((row.version, snapshot.state.len()), 0);
         Ok(true)
     }
 
     /// Keeps a snapshot if the last one is far behind. What goes wrong with that hurts nobody.
     async fn keep(&mut self, store: &dyn EventStore) {
-        let far = self.version.saturating_sub(self.kept);
-        if usize::try_from(far).is_ok_and(|far| far >= PAGE)
-            && let Some(state) = self.state.snapshot()
-        {
-            self.kept = self.version;
+        let (kept, size) = self.kept;
+        let count = usize::try_from(self.version.saturating_sub(kept)).unwrap_or(0);
+        let is_far = count >= PAGE || count >= FIRST && self.since >= FAR.max(2 * size);
+        if is_far && let Some(state) = self.state.snapshot() {
+            (self.kept, self.since) = ((self.version, state.len()), 0);
             if let Err(error) = self.store_snapshot(store, state).await {
                 tracing::warn!(%error, stream = %self.stream.id, "a snapshot was not kept");
             }
@@ -293,6 +302,7 @@ impl<A: Aggregate> Held<A> {
             after.evolve(event);
         }
         let drafts = drafts(&events, self.stream, self.version, request.meta.causation);
+        let size: usize = drafts.iter().map(|draft| draft.body.len()).sum();
         let expected = Expected::At(self.version);
         let append = Append {
             meta: request.meta.clone(),
@@ -309,6 +319,7 @@ impl<A: Aggregate> Held<A> {
         self.state = after;
         self.version = appended.versions.first().copied().unwrap_or(self.version);
         self.position = appended.position;
+        self.since += size;
         self.keep(store).await;
         self.added = events;
         Ok(!self.added.is_empty())

@@ -12,6 +12,7 @@ pub(super) struct Tally {
 
 pub(super) enum Command {
     Add(i64),
+    Remark(String),
     Close,
 }
 
@@ -20,6 +21,8 @@ pub(super) enum Command {
 pub(super) enum Happened {
     #[serde(rename = "tally.added")]
     Added { number: i64 },
+    #[serde(rename = "tally.remarked")]
+    Remarked { text: String },
     #[serde(rename = "tally.closed")]
     Closed {},
 }
@@ -55,7 +58,8 @@ impl Aggregate for Tally {
 
     fn decide(&self, command: &Command, _: Timestamp) -> Result<Vec<Happened>, Refused> {
         match command {
-            Command::Add(_) if self.closed => Err(Refused::Closed),
+            Command::Add(_) | Command::Remark(_) if self.closed => Err(Refused::Closed),
+            Command::Remark(text) => Ok(vec![Happened::Remarked { text: text.clone() }]),
             Command::Add(number) => Ok(vec![Happened::Added { number: *number }]),
             Command::Close if !self.opened => Err(Refused::NotFound),
             Command::Close if self.closed => Ok(vec![]),
@@ -67,6 +71,7 @@ impl Aggregate for Tally {
         self.opened = true;
         match event {
             Happened::Added { number } => self.sum += number,
+            Happened::Remarked { .. } => {}
             Happened::Closed {} => self.closed = true,
         }
     }
