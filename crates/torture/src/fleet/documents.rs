@@ -58,13 +58,14 @@ fn waits(name: &str, milliseconds: u32) -> String {
     format!("{}{}{pause}{}", head(name), call("first"), call("second"))
 }
 
-/// What comes first in all of them: where to call is kept.
+/// What comes first in all of them: where to call is kept, and more than an event holds by itself, which
+/// is of each that has a key and the same for those that have none.
 fn head(name: &str) -> String {
     format!(
         "document: {{dsl: 1.0.3, namespace: torture, name: {name}, version: 1.0.0}}
 do:
   - remember:
-      set: {{url: '${{ .url }}'}}
+      set: {{url: '${{ .url }}', papers: '${{ [range(2500)] + [.key] }}'}}
       export: {{as: .}}
 "
     )
