@@ -24,6 +24,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// event costs many times what the events do.
 const PACE: Duration = Duration::from_millis(15);
 
+/// How often a projector that found somebody else at work looks whether they still are.
+const STAND_BY: Duration = Duration::from_millis(250);
+
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,7 @@ const AT_ONCE: usize = 3;
 type Ahead = BTreeMap<Position, ReadAhead<Option<Batch>>>;
 
 /// Keeps views up to date. Any number of them may run, in any number of processes: a view is
-/// worked on by whoever locks its checkpoint.
+/// worked on by whoever locks its checkpoint, and who finds somebody else at work stands by.
 ///
 /// An event that a view cannot take in parks that view, with a reason and an alarm; the others
 /// go on.
@@ -53,8 +56,10 @@ pub struct Projector {
 /// What came of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
-    /// Nothing moved.
+    /// Nothing was new.
     Nothing,
+    /// Somebody else took in what was, or is about to.
+    Beaten,
     /// All that was known to be new is taken in.
     All,
     /// There is more to take in.
@@ -109,6 +114,13 @@ impl Projector {
             };
             let pause = match done {
                 Ok(Round::Part) => continue,
+                Ok(Round::Beaten) => {
+                    ahead.clear();
+                    tokio::select! {
+                        () = &mut stop => return,
+                        () = self.stand_by() => continue,
+                    }
+                }
                 Ok(Round::Nothing | Round::All) => IDLE,
                 Err(error) => {
                     ahead.clear();
@@ -137,8 +149,25 @@ impl Projector {
     /// is being worked on by somebody else.
     pub async fn catch_up(&self) -> Result<(), Error> {
         let mut ahead = Ahead::new();
-        while self.step(&mut ahead).await? != Round::Nothing {}
+        while matches!(self.step(&mut ahead).await?, Round::Part | Round::All) {}
         Ok(())
+    }
+
+    /// Leaves the work to somebody else for as long as they do it: to read and decode what they take in
+    /// anyway costs nearly as much as to take it in.
+    async fn stand_by(&self) {
+        let standing = async || -> Option<Vec<Position>> {
+            Some(self.standing().await.ok()?.into_keys().collect())
+        };
+        let mut before = standing().await;
+        loop {
+            sleep(STAND_BY).await;
+            let now = standing().await;
+            if now.is_none() || now == before {
+                return;
+            }
+            before = now;
+        }
     }
 
     fn names(&self) -> Vec<&'static str> {
@@ -165,8 +194,9 @@ impl Projector {
         if results.iter().any(|result| matches!(result, Ok(true))) {
             return Ok(if is_part { Round::Part } else { Round::All });
         }
+        let round = if results.is_empty() { Round::Nothing } else { Round::Beaten };
         results.into_iter().try_for_each(|result| result.map(drop))?;
-        Ok(Round::Nothing)
+        Ok(round)
     }
 
     /// Reads what follows a batch, if it is likely that something does: to decode a batch takes as

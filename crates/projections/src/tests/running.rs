@@ -239,6 +239,33 @@ async fn a_projector_follows_the_log_until_it_is_stopped(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn whoever_stands_by_takes_over_from_those_who_stop(pool: PgPool) {
+    let log = std::sync::Arc::new(PgEventStore::new(pool.clone()));
+    let story = Story::on(log);
+    let mut crew: Vec<_> = (0..3)
+        .map(|_| {
+            let (stop, stopped) = oneshot::channel::<()>();
+            let projector = Projector::new(pool.clone(), story.log.clone());
+            let run = async move { projector.run(async { drop(stopped.await) }).await };
+            (stop, tokio::spawn(run))
+        })
+        .collect();
+    let mut tenant = 0;
+    while let Some((stop, running)) = crew.pop() {
+        // All of them are woken by each event, and most find that somebody was faster.
+        for _ in 0..5 {
+            tenant += 1;
+            story.of(tenant).tell_everything().await;
+        }
+        let head = story.log.head().await.expect("head");
+        let there = wait_for(&pool, &[], head, Duration::from_secs(20)).await.expect("waits");
+        assert!(there, "what is told is folded, by {} of them", crew.len() + 1);
+        stop.send(()).expect("it listens");
+        running.await.expect("it stops");
+    }
+}
+
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
 async fn waiting_ends_when_the_view_is_there_or_will_never_be(pool: PgPool) {
     let story = Story::new();
     keys(&story, &["a"]).await;
