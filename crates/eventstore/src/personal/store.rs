@@ -41,17 +41,21 @@ impl<S: EventStore> Sealed<S> {
 
     /// Takes the large values out of an append; tells each as a stream of its own, not sealed yet.
     async fn take_out(&self, append: &mut Append) -> Result<Vec<StreamAppend>, Error> {
-        let mut taken = TakenOut::new();
-        for StreamAppend { stream, subject, events, .. } in &mut append.streams {
+        let (mut taken, cause) = (TakenOut::new(), append.meta.causation);
+        for part in &mut append.streams {
             let is_large =
                 |draft: &Draft| draft.body.len() > INLINE_LIMIT && scan::is_marked(&draft.body);
-            if !events.iter().any(is_large) {
+            if !part.events.iter().any(is_large) {
                 continue;
             }
-            // Of the erased nothing is kept.
-            let (_, Some(key)) = self.key_of(stream.tenant, *subject).await? else { continue };
-            for draft in events {
-                apart::take_out(&key, (stream.tenant, *subject), draft, &mut taken);
+            let whose = (part.stream.tenant, part.subject);
+            let (_, Some(key)) = self.key_of(whose.0, whose.1).await? else {
+                // Of the erased nothing is kept, and nothing of that is too large.
+                self.seal(cause, part).await?;
+                continue;
+            };
+            for draft in &mut part.events {
+                apart::take_out(&key, whose, draft, &mut taken);
             }
         }
         Ok(taken.into_values().collect())
@@ -143,8 +147,10 @@ impl<S: EventStore> Sealed<S> {
         }
         let found = try_join_all(wanted.into_iter().map(|stream| self.large(stream))).await?;
         let apart = Arc::new(found.into_iter().flatten().collect());
-        for opened in rows.iter_mut().filter_map(|row| row.opened.as_mut()) {
-            opened.with(&apart);
+        for row in rows.iter_mut().filter(|row| scan::is_naming(row.body.get())) {
+            if let Some(opened) = &mut row.opened {
+                opened.with(&apart);
+            }
         }
         Ok(rows)
     }

@@ -111,9 +111,12 @@ async fn a_large_value_goes_with_the_key_of_whom_it_is_about(pool: PgPool) {
     assert!(rows.iter().all(|row| !row.body.get().contains("ngstr")));
     erase(&store, &keys, ada).await;
     store.append(said(3, Some(ada), document(1))).await.expect("appends");
+    // Whoever has no key drops what an event could not hold.
+    let more = json!("x".repeat(300_000));
+    sealed(&pool).append(said(4, Some(ada), more)).await.expect("appends");
     for store in [&store, &sealed(&pool)] {
         store.read(0, 1_000).await.expect("reads");
-        for id in [1, 3] {
+        for id in [1, 3, 4] {
             assert_eq!(output(store, id).await.known(), None);
         }
         assert_eq!(output(store, 2).await.known(), Some(&document(1)));
