@@ -2,6 +2,7 @@
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
+use uuid::Uuid;
 
 use super::row::{Row, select_rows};
 use super::together::Together;
@@ -41,6 +42,7 @@ impl FromRow<'_, PgRow> for Found {
 }
 
 async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Row>>> {
+    let columns = Columns::of(pieces);
     let found: Vec<Found> = sqlx::query_as(concat!(
         "SELECT e.*, u.nth
          FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
@@ -53,19 +55,48 @@ async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec
         ") e ORDER BY u.nth, e.version"
     ))
     .bind(log)
-    .bind(pieces.iter().map(|(stream, ..)| stream.id).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(stream, ..)| stream.category).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(stream, ..)| stream.tenant.as_uuid()).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(_, after, _)| *after).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(.., upto)| *upto).collect::<Vec<_>>())
+    .bind(columns.ids)
+    .bind(columns.categories)
+    .bind(columns.tenants)
+    .bind(columns.after)
+    .bind(columns.upto)
     .fetch_all(pool)
     .await?;
-    let mut loaded: Vec<Vec<Row>> = pieces.iter().map(|_| vec![]).collect();
-    for Found { row, nth } in found {
+    Ok(by_piece(pieces.len(), found.into_iter().map(|Found { row, nth }| (nth, row))))
+}
+
+/// Pieces as columns, to be unnested by a statement.
+#[derive(Default)]
+pub(super) struct Columns {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) categories: Vec<&'static str>,
+    pub(super) tenants: Vec<Uuid>,
+    pub(super) after: Vec<Version>,
+    pub(super) upto: Vec<Version>,
+}
+
+impl Columns {
+    pub(super) fn of(pieces: &[Piece]) -> Self {
+        let mut columns = Self::default();
+        for (stream, after, upto) in pieces {
+            columns.ids.push(stream.id);
+            columns.categories.push(stream.category);
+            columns.tenants.push(stream.tenant.as_uuid());
+            columns.after.push(*after);
+            columns.upto.push(*upto);
+        }
+        columns
+    }
+}
+
+/// What was found, by the number of its piece from 1.
+pub(super) fn by_piece<T>(count: usize, found: impl Iterator<Item = (i64, T)>) -> Vec<Vec<T>> {
+    let mut pieces: Vec<Vec<T>> = (0..count).map(|_| vec![]).collect();
+    for (nth, one) in found {
         let place = usize::try_from(nth - 1).unwrap_or(usize::MAX);
-        if let Some(rows) = loaded.get_mut(place) {
-            rows.push(row);
+        if let Some(piece) = pieces.get_mut(place) {
+            piece.push(one);
         }
     }
-    Ok(loaded)
+    pieces
 }

@@ -4,7 +4,7 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::loads::Piece;
+use super::loads::{Columns, Piece, by_piece};
 use super::together::Together;
 use crate::judge::Found;
 use crate::{Position, Version};
@@ -24,6 +24,7 @@ pub(super) fn places(pool: PgPool, log: i16) -> Places {
 }
 
 async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Found>>> {
+    let columns = Columns::of(pieces);
     let rows: Vec<(i64, Uuid, Version, Position)> = sqlx::query_as(
         "SELECT u.nth, e.id, e.version, e.position
          FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
@@ -35,19 +36,14 @@ async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec
          ) e ORDER BY u.nth, e.version",
     )
     .bind(log)
-    .bind(pieces.iter().map(|(stream, ..)| stream.id).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(stream, ..)| stream.category).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(stream, ..)| stream.tenant.as_uuid()).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(_, after, _)| *after).collect::<Vec<_>>())
-    .bind(pieces.iter().map(|(.., upto)| *upto).collect::<Vec<_>>())
+    .bind(columns.ids)
+    .bind(columns.categories)
+    .bind(columns.tenants)
+    .bind(columns.after)
+    .bind(columns.upto)
     .fetch_all(pool)
     .await?;
-    let mut found: Vec<Vec<Found>> = pieces.iter().map(|_| vec![]).collect();
-    for (nth, id, version, position) in rows {
-        let place = usize::try_from(nth - 1).unwrap_or(usize::MAX);
-        if let Some(found) = found.get_mut(place) {
-            found.push(Found { id, version, position });
-        }
-    }
-    Ok(found)
+    let found = rows.into_iter();
+    let found = found.map(|(nth, id, version, position)| (nth, Found { id, version, position }));
+    Ok(by_piece(pieces.len(), found))
 }
