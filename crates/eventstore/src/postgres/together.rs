@@ -1,10 +1,11 @@
-//! Questions of many, asked together: while one round is under way the next gathers.
+//! Questions of many, asked together: while one round is under way the next gathers, unless that takes long.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::retry::retrying;
@@ -12,6 +13,11 @@ use crate::Error;
 
 /// How many may wait for their question to be asked; whoever comes then is told to come back.
 const WAITING: usize = 10_000;
+/// After how long under way a round is overtaken by the next: it waits for a disk then, and others can
+/// as well.
+const OVERTAKEN: Duration = Duration::from_millis(3);
+/// How many rounds may be under way.
+const ROUNDS: usize = 4;
 /// How long an answer may take, when nobody says that it will not come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,30 +54,45 @@ impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Together<Q, A> {
     }
 }
 
-async fn answer<Q: Clone + Send + Sync, A: Send, F>(
+async fn answer<Q: Clone + Send + Sync + 'static, A: Send + 'static, F>(
     most: usize,
-    ask: impl Fn(Vec<Q>) -> F + Send + Sync,
+    ask: impl Fn(Vec<Q>) -> F + Send + Sync + 'static,
     mut waiting: mpsc::Receiver<Asker<Q, A>>,
 ) where
-    F: Future<Output = sqlx::Result<Vec<A>>> + Send,
+    F: Future<Output = sqlx::Result<Vec<A>>> + Send + 'static,
 {
-    let mut askers = Vec::new();
+    let (ask, mut rounds, mut askers) = (Arc::new(ask), JoinSet::new(), Vec::new());
     while waiting.recv_many(&mut askers, most).await > 0 {
-        // Whoever gave up does not want to know.
-        askers.retain(|(_, tell)| !tell.is_closed());
-        let questions: Vec<Q> = askers.iter().map(|(question, _)| question.clone()).collect();
-        let asked = timeout(PATIENCE, retrying(|| ask(questions.clone()))).await;
-        match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
-            Ok(answers) => {
-                for ((_, tell), answer) in askers.drain(..).zip(answers) {
-                    let _ = tell.send(Ok(answer));
-                }
+        rounds.spawn(round(ask.clone(), std::mem::take(&mut askers)));
+        // One that is over says nothing more; one that takes long is not waited for.
+        let _ = timeout(OVERTAKEN, rounds.join_next()).await;
+        while rounds.len() >= ROUNDS {
+            rounds.join_next().await;
+        }
+    }
+    while rounds.join_next().await.is_some() {}
+}
+
+async fn round<Q: Clone, A, F>(
+    ask: Arc<impl Fn(Vec<Q>) -> F + Send + Sync>,
+    mut askers: Vec<Asker<Q, A>>,
+) where
+    F: Future<Output = sqlx::Result<Vec<A>>>,
+{
+    // Whoever gave up does not want to know.
+    askers.retain(|(_, tell)| !tell.is_closed());
+    let questions: Vec<Q> = askers.iter().map(|(question, _)| question.clone()).collect();
+    let asked = timeout(PATIENCE, retrying(|| ask(questions.clone()))).await;
+    match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        Ok(answers) => {
+            for ((_, tell), answer) in askers.into_iter().zip(answers) {
+                let _ = tell.send(Ok(answer));
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                for (_, tell) in askers.drain(..) {
-                    let _ = tell.send(Err(Error::Database(error.clone())));
-                }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for (_, tell) in askers {
+                let _ = tell.send(Err(Error::Database(error.clone())));
             }
         }
     }
