@@ -25,7 +25,7 @@ async fn an_execution_that_ends_within_the_wait_comes_back_whole() {
     assert!(done["duration_ms"].is_i64() && done["ended_at"].is_string(), "{done}");
 
     let path = format!("/workflows/{id}/execute");
-    let accepted = api.post(&path, &json!({"input": null})).await;
+    let accepted = api.post(&path, &json!({"input": null, "priority": "low"})).await;
     let body = ok(&accepted, 202);
     let location = accepted.header("location").expect("a location").to_owned();
     let there = format!("/workflows/{id}/executions/{}", body["id"].as_str().expect("an id"));

@@ -41,6 +41,7 @@ async fn a_body_that_is_not_what_is_wanted_is_refused() {
                 format!("{{\"input\": \"{}\"}}", "x".repeat(2_000_000)),
                 (413, "payload_too_large"),
             ),
+            bad("no urgency", r#"{"input": null, "priority": "urgent"}"#.into(), FORM),
             bad(
                 "too much input",
                 format!("{{\"input\": \"{}\"}}", "x".repeat(600_000)),

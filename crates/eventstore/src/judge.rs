@@ -21,7 +21,7 @@ pub const APPEND_LIMIT: usize = 1_000;
 pub const DEPTH_LIMIT: usize = 100;
 
 /// Where an event stands that was found under an id that is being appended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(crate) struct Found {
     pub(crate) id: Uuid,
     pub(crate) version: Version,

@@ -48,6 +48,18 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
 }
 
 #[test]
+fn a_tenant_is_given_a_weight_and_never_none_at_all() {
+    let tenant = "00000000-0000-0000-0000-000000000001";
+    let (_dir, flags) = file(&format!("[limits.weights]\n{tenant} = 3"));
+    let settings = load(&flags, &Environment::default()).unwrap();
+    let weights: Vec<u16> = settings.limits.weights.values().map(|weight| weight.get()).collect();
+    assert_eq!(weights, [3]);
+    assert!(settings.limits.calls_per_provider.get() > 1, "the rest is as it was");
+    assert!(refusal(&format!("[limits.weights]\n{tenant} = 0")).contains("weights"));
+    assert!(refusal("[limits.weights]\nsomebody = 1").contains("weights"));
+}
+
+#[test]
 fn an_empty_variable_is_one_that_is_not_set() {
     assert!(with(&[("DATABASE_URL", "")]).database.url.is_none());
 }

@@ -2,7 +2,6 @@
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
-use uuid::Uuid;
 
 use super::row::{Row, select_rows};
 use super::together::Together;
@@ -25,78 +24,60 @@ pub(super) type Loads = Together<Piece, Vec<Row>>;
 pub(super) fn loads(pool: PgPool, log: i16) -> Loads {
     Together::new(AT_ONCE, move |pieces| {
         let pool = pool.clone();
-        async move { find(&pool, log, &pieces).await }
+        async move { find(&pool, log, &pieces, LOAD).await }
     })
 }
 
-/// A row of a piece.
-struct Found {
-    row: Row,
+const LOAD: &str = concat!(
+    "SELECT e.*, u.nth
+     FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
+         WITH ORDINALITY AS u (of_stream, of_category, of_tenant, after, upto, nth)
+     CROSS JOIN LATERAL (",
+    select_rows!(
+        "WHERE log_id = $1 AND stream = u.of_stream AND category = u.of_category
+             AND tenant = u.of_tenant AND version > u.after AND version <= u.upto"
+    ),
+    ") e ORDER BY u.nth, e.version"
+);
+
+/// What was found of a piece, whose number from 1 is `nth`.
+struct Found<T> {
+    found: T,
     nth: i64,
 }
 
-impl FromRow<'_, PgRow> for Found {
-    fn from_row(found: &PgRow) -> sqlx::Result<Self> {
-        Ok(Self { row: Row::from_row(found)?, nth: found.try_get("nth")? })
+impl<'r, T: FromRow<'r, PgRow>> FromRow<'r, PgRow> for Found<T> {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        Ok(Self { found: T::from_row(row)?, nth: row.try_get("nth")? })
     }
 }
 
-async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Row>>> {
-    let columns = Columns::of(pieces);
-    let found: Vec<Found> = sqlx::query_as(concat!(
-        "SELECT e.*, u.nth
-         FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
-             WITH ORDINALITY AS u (of_stream, of_category, of_tenant, after, upto, nth)
-         CROSS JOIN LATERAL (",
-        select_rows!(
-            "WHERE log_id = $1 AND stream = u.of_stream AND category = u.of_category
-                 AND tenant = u.of_tenant AND version > u.after AND version <= u.upto"
-        ),
-        ") e ORDER BY u.nth, e.version"
-    ))
-    .bind(log)
-    .bind(columns.ids)
-    .bind(columns.categories)
-    .bind(columns.tenants)
-    .bind(columns.after)
-    .bind(columns.upto)
-    .fetch_all(pool)
-    .await?;
-    Ok(by_piece(pieces.len(), found.into_iter().map(|Found { row, nth }| (nth, row))))
-}
-
-/// Pieces as columns, to be unnested by a statement.
-#[derive(Default)]
-pub(super) struct Columns {
-    pub(super) ids: Vec<Uuid>,
-    pub(super) categories: Vec<&'static str>,
-    pub(super) tenants: Vec<Uuid>,
-    pub(super) after: Vec<Version>,
-    pub(super) upto: Vec<Version>,
-}
-
-impl Columns {
-    pub(super) fn of(pieces: &[Piece]) -> Self {
-        let mut columns = Self::default();
-        for (stream, after, upto) in pieces {
-            columns.ids.push(stream.id);
-            columns.categories.push(stream.category);
-            columns.tenants.push(stream.tenant.as_uuid());
-            columns.after.push(*after);
-            columns.upto.push(*upto);
-        }
-        columns
-    }
-}
-
-/// What was found, by the number of its piece from 1.
-pub(super) fn by_piece<T>(count: usize, found: impl Iterator<Item = (i64, T)>) -> Vec<Vec<T>> {
-    let mut pieces: Vec<Vec<T>> = (0..count).map(|_| vec![]).collect();
-    for (nth, one) in found {
+/// What a statement finds of each piece. Its parameters are the log and the columns of pieces; its rows
+/// have the number of their piece as `nth`.
+pub(super) async fn find<T>(
+    pool: &PgPool,
+    log: i16,
+    pieces: &[Piece],
+    statement: &'static str,
+) -> sqlx::Result<Vec<Vec<T>>>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let all: Vec<Found<T>> = sqlx::query_as(statement)
+        .bind(log)
+        .bind(pieces.iter().map(|(stream, ..)| stream.id).collect::<Vec<_>>())
+        .bind(pieces.iter().map(|(stream, ..)| stream.category).collect::<Vec<_>>())
+        .bind(pieces.iter().map(|(stream, ..)| stream.tenant.as_uuid()).collect::<Vec<_>>())
+        .bind(pieces.iter().map(|(_, after, _)| *after).collect::<Vec<_>>())
+        .bind(pieces.iter().map(|(.., upto)| *upto).collect::<Vec<_>>())
+        .fetch_all(pool)
+        .await?;
+    let mut by_piece: Vec<Vec<T>> = pieces.iter().map(|_| vec![]).collect();
+    for Found { found, nth } in all {
         let place = usize::try_from(nth - 1).unwrap_or(usize::MAX);
-        if let Some(piece) = pieces.get_mut(place) {
-            piece.push(one);
+        if let Some(piece) = by_piece.get_mut(place) {
+            piece.push(found);
         }
     }
-    pieces
+    Ok(by_piece)
 }

@@ -2,12 +2,10 @@
 //! know whether what stands there is the same append.
 
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use super::loads::{Columns, Piece, by_piece};
+use super::loads::{Piece, find};
 use super::together::Together;
 use crate::judge::Found;
-use crate::{Position, Version};
 
 /// How many pieces are looked up at once.
 const AT_ONCE: usize = 100;
@@ -19,31 +17,16 @@ pub(super) type Places = Together<Piece, Vec<Found>>;
 pub(super) fn places(pool: PgPool, log: i16) -> Places {
     Together::new(AT_ONCE, move |pieces| {
         let pool = pool.clone();
-        async move { find(&pool, log, &pieces).await }
+        async move { find(&pool, log, &pieces, PLACES).await }
     })
 }
 
-async fn find(pool: &PgPool, log: i16, pieces: &[Piece]) -> sqlx::Result<Vec<Vec<Found>>> {
-    let columns = Columns::of(pieces);
-    let rows: Vec<(i64, Uuid, Version, Position)> = sqlx::query_as(
-        "SELECT u.nth, e.id, e.version, e.position
-         FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
-             WITH ORDINALITY AS u (stream, category, tenant, after, upto, nth)
-         CROSS JOIN LATERAL (
-             SELECT id, version, position FROM es.event
-             WHERE log_id = $1 AND stream = u.stream AND category = u.category
-                 AND tenant = u.tenant AND version > u.after AND version <= u.upto
-         ) e ORDER BY u.nth, e.version",
-    )
-    .bind(log)
-    .bind(columns.ids)
-    .bind(columns.categories)
-    .bind(columns.tenants)
-    .bind(columns.after)
-    .bind(columns.upto)
-    .fetch_all(pool)
-    .await?;
-    let found = rows.into_iter();
-    let found = found.map(|(nth, id, version, position)| (nth, Found { id, version, position }));
-    Ok(by_piece(pieces.len(), found))
-}
+const PLACES: &str = "
+    SELECT e.id, e.version, e.position, u.nth
+    FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
+        WITH ORDINALITY AS u (stream, category, tenant, after, upto, nth)
+    CROSS JOIN LATERAL (
+        SELECT id, version, position FROM es.event
+        WHERE log_id = $1 AND stream = u.stream AND category = u.category
+            AND tenant = u.tenant AND version > u.after AND version <= u.upto
+    ) e ORDER BY u.nth, e.version";

@@ -201,10 +201,10 @@ impl<'a> Machine<'a> {
 
     /// Fails the innermost task for data that are larger than data may be.
     fn fits(what: &str, value: &impl Serialize) -> Result<(), Error> {
-        let size = size(value);
-        if size <= VALUE_LIMIT {
+        if !exceeds(value, VALUE_LIMIT) {
             return Ok(());
         }
+        let size = size(value);
         let detail =
             format!("payload too large: {what} has {size} bytes; the limit is {VALUE_LIMIT}");
         Err(Standard::Validation.error(detail).with_status(413))
@@ -212,7 +212,7 @@ impl<'a> Machine<'a> {
 
     /// What a step keeps of a value.
     fn trace(&self, value: &Value) -> Option<Personal<Value>> {
-        (self.written < TRACE_FULL && size(value) <= TRACE_LIMIT).then(|| value.clone().into())
+        (self.written < TRACE_FULL && !exceeds(value, TRACE_LIMIT)).then(|| value.clone().into())
     }
 
     fn task(&self, frame: &Frame) -> Option<&'a Task> {
@@ -270,6 +270,11 @@ pub(super) fn measure(value: &impl Serialize) -> Measured {
     ruler.measured
 }
 
+/// Whether its JSON has more bytes than that; no more of it is written than tells.
+fn exceeds(value: &impl Serialize, most: usize) -> bool {
+    serde_json::to_writer(Ruler { most, ..Ruler::default() }, value).is_err()
+}
+
 /// What the log has to hold of a value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Measured {
@@ -280,17 +285,28 @@ pub(super) struct Measured {
 }
 
 /// Measures the JSON that is written to it.
-#[derive(Default)]
 struct Ruler {
     measured: Measured,
+    /// It takes no more bytes than these.
+    most: usize,
     open: usize,
     quoted: bool,
     escaped: bool,
 }
 
+impl Default for Ruler {
+    fn default() -> Self {
+        let measured = Measured::default();
+        Self { measured, most: usize::MAX, open: 0, quoted: false, escaped: false }
+    }
+}
+
 impl std::io::Write for Ruler {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.measured.size += bytes.len();
+        if self.measured.size > self.most {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
         for byte in bytes {
             match byte {
                 _ if self.escaped => self.escaped = false,
