@@ -17,6 +17,8 @@ pub(crate) struct Batch {
     pub(crate) last: Position,
     /// How many bytes the bodies have.
     pub(crate) bytes: usize,
+    /// Whether it ends before what was read, because that was too much for one batch.
+    pub(crate) is_cut: bool,
     seen: Vec<Seen>,
     broken: Vec<Broken>,
 }
@@ -48,8 +50,10 @@ impl Batch {
         limit: usize,
     ) -> Result<Option<Self>, Error> {
         let mut rows = log.read(after, limit).await?;
+        let count = rows.len();
         rows.truncate(fitting(&rows));
-        Ok(Self::of(rows))
+        let is_cut = rows.len() < count;
+        Ok(Self::of(rows).map(|batch| Self { is_cut, ..batch }))
     }
 
     /// Decodes events that follow each other, if there are any.
@@ -67,7 +71,7 @@ impl Batch {
                 }),
             }
         }
-        Some(Self { after: first - 1, last, bytes, seen, broken })
+        Some(Self { after: first - 1, last, bytes, is_cut: false, seen, broken })
     }
 
     /// How many events it has.

@@ -234,6 +234,10 @@ impl View for Executions {
         seen.key_if(matches!(seen.fact, Fact::Execution(_)))
     }
 
+    fn begins(_: &Self::Key, seen: &Seen) -> bool {
+        seen.version == 1
+    }
+
     fn evolve(_: &Key, row: &mut Option<Row>, seen: &Seen) {
         let Fact::Execution(event) = &seen.fact else { return };
         if let Event::Started { .. } = event {

@@ -160,6 +160,10 @@ impl View for Invocations {
         seen.key_if(matches!(seen.fact, Fact::Invocation(_)))
     }
 
+    fn begins(_: &Self::Key, seen: &Seen) -> bool {
+        seen.version == 1
+    }
+
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
         let Fact::Invocation(event) = &seen.fact else { return };
         if let Event::Requested { .. } = event {

@@ -121,6 +121,10 @@ impl View for Notifications {
         seen.key_if(matches!(seen.fact, Fact::Notification(_)))
     }
 
+    fn begins(_: &Self::Key, seen: &Seen) -> bool {
+        seen.version == 1
+    }
+
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
         let Fact::Notification(event) = &seen.fact else { return };
         if let Event::Requested { .. } = event {

@@ -37,7 +37,7 @@ const TOGETHER: usize = 300;
 const AT_ONCE: usize = 3;
 
 /// What follows a batch and is read while that is written, by the position of its last event.
-type Ahead = BTreeMap<Position, ReadAhead<Option<Batch>>>;
+pub(crate) type Ahead = BTreeMap<Position, ReadAhead<Option<Batch>>>;
 
 /// Keeps views up to date. Any number of them may run, in any number of processes: a view is
 /// worked on by whoever locks its checkpoint, and who finds somebody else at work stands by.
@@ -55,7 +55,7 @@ pub struct Projector {
 
 /// What came of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Round {
+pub(crate) enum Round {
     /// Nothing was new.
     Nothing,
     /// Somebody else took in what was, or is about to.
@@ -176,18 +176,24 @@ impl Projector {
 
     /// Brings every view one batch further. A view that fails holds up no other; its failure is told
     /// when nothing moves any more.
-    async fn step(&self, ahead: &mut Ahead) -> Result<Round, Error> {
+    pub(crate) async fn step(&self, ahead: &mut Ahead) -> Result<Round, Error> {
         let standing = self.standing().await?;
         let mut is_part = standing.len() > 1;
         let (mut results, mut readers) = (vec![], std::mem::take(ahead));
         for (after, views) in standing {
-            let (batch, reader) = match readers.remove(&after) {
-                Some(mut reader) => (reader.next().await?.flatten(), Some(reader)),
+            let read = match readers.remove(&after) {
+                Some(mut reader) => reader.next().await?.flatten().map(|batch| (batch, reader)),
+                None => None,
+            };
+            let (batch, reader) = match read {
+                Some((batch, reader)) => (Some(batch), Some(reader)),
                 None => (Batch::read(&*self.log, after, self.batch).await?, None),
             };
             let Some(batch) = batch else { continue };
-            let reader = reader.or_else(|| self.read_on(&batch));
-            is_part = is_part || batch.len() >= self.batch;
+            let is_full = batch.len() >= self.batch;
+            // What was read ahead ends where the log ended then.
+            is_part = is_part || is_full || batch.is_cut || reader.is_some();
+            let reader = reader.filter(|_| is_full).or_else(|| self.read_on(&batch));
             results.extend(self.take_in(&batch, &views).await);
             ahead.extend(reader.map(|reader| (batch.last, reader)));
         }

@@ -112,15 +112,29 @@ impl View for Tasks {
         }
     }
 
+    /// Runs have numbers of their own, and one that begins was never there.
+    fn begins((.., run): &Key, seen: &Seen) -> bool {
+        let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return false };
+        let first = turn.steps.iter().find(|step| integer(step.run) == *run);
+        first.is_some_and(|step| is_beginning(&step.what))
+    }
+
     fn evolve((.., run): &Key, row: &mut Option<Row>, seen: &Seen) {
         let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return };
         for step in turn.steps.iter().filter(|step| integer(step.run) == *run) {
-            // A task that is skipped never starts.
+            if is_beginning(&step.what) {
+                *row = None;
+            }
             let row = row.get_or_insert_with(|| begun(step, seen));
             row.subject = seen.subject.or(row.subject);
             row.note(&step.what, seen);
         }
     }
+}
+
+/// Whether that is how a run begins. A task that is skipped never starts.
+fn is_beginning(what: &Progress) -> bool {
+    matches!(what, Progress::Started { .. } | Progress::Skipped)
 }
 
 fn begun(step: &Step, seen: &Seen) -> Row {

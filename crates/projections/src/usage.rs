@@ -8,7 +8,7 @@
 //! Something counts as started in the hour in which it began, and as ended in the hour in which it
 //! ended. Durations are those of what completed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::execution::{Event, Execution};
@@ -84,10 +84,18 @@ impl Projection for Usage {
     }
 
     async fn apply(&self, tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
-        let keys: Vec<OpenKey> = events.iter().filter_map(|seen| open_key(seen)).collect();
-        let fetched: BTreeMap<OpenKey, Open> = tables.fetch(&OPEN, keys.iter()).await?;
+        let mut firsts = BTreeMap::<OpenKey, &Seen>::new();
+        for seen in events {
+            if let Some(key) = open_key(seen) {
+                firsts.entry(key).or_insert(seen);
+            }
+        }
+        // What began just now is not there yet.
+        let old = firsts.iter().filter(|(_, first)| first.version > 1).map(|(key, _)| key);
+        let fetched: BTreeMap<OpenKey, Open> = tables.fetch(&OPEN, old).await?;
+        let there: BTreeSet<OpenKey> = fetched.keys().cloned().collect();
         let mut open: BTreeMap<OpenKey, Option<Open>> =
-            keys.into_iter().map(|key| (key, None)).collect();
+            firsts.into_keys().map(|key| (key, None)).collect();
         open.extend(fetched.into_iter().map(|(key, row)| (key, Some(row))));
 
         let mut added = BTreeMap::<HourKey, Sums>::new();
@@ -102,6 +110,8 @@ impl Projection for Usage {
             added.entry(key).or_default().add(&sums);
         }
         let hours = added.into_iter().map(|(key, sums)| (key, Some(sums))).collect();
+        // What came and went meanwhile was never there.
+        open.retain(|key, row| row.is_some() || there.contains(key));
         tables.save(&OPEN, open).await?;
         tables.save(&HOURLY, hours).await
     }

@@ -83,6 +83,12 @@ pub trait View: Send + Sync + 'static {
     /// The rows that `seen` concerns; an event may concern several.
     fn keys(seen: &Seen) -> Vec<Self::Key>;
 
+    /// Whether a row is made anew by `seen`, whatever it was before, such as by the first of all events
+    /// that concern it: then it need not be sought.
+    fn begins(_key: &Self::Key, _seen: &Seen) -> bool {
+        false
+    }
+
     /// Notes `seen` in one of its rows; `None` is a row that is not there.
     fn evolve(key: &Self::Key, row: &mut Option<Self::Row>, seen: &Seen);
 }
@@ -144,7 +150,11 @@ impl<V: View> Projection for V {
 /// Has the rows that events concern take note of them.
 async fn fold<V: View>(tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Result<()> {
     let news = grouped::<V>(events);
-    let rows = tables.fetch(&V::TABLE, news.keys()).await?;
+    // What is held in memory is sought there, and is to know of all rows.
+    let is_held = tables.is_held();
+    let is_sought = |(key, news): &(&V::Key, &Vec<&Seen>)| is_held || !begin::<V>(key, news);
+    let sought = news.iter().filter(is_sought).map(|(key, _)| key);
+    let rows = tables.fetch(&V::TABLE, sought).await?;
     tables.save(&V::TABLE, evolved::<V>(news, rows)).await
 }
 
@@ -160,7 +170,13 @@ pub(crate) fn grouped<'a, V: View>(events: &[&'a Seen]) -> BTreeMap<V::Key, Vec<
     by_key
 }
 
-/// Rows after what is new to each of them.
+/// Whether the first of some events makes a row anew.
+fn begin<V: View>(key: &V::Key, news: &[&Seen]) -> bool {
+    news.first().is_some_and(|seen| V::begins(key, seen))
+}
+
+/// Rows after what is new to each of them; nothing of those that were sought and not there, and are not
+/// there now.
 pub(crate) fn evolved<V: View>(
     news: BTreeMap<V::Key, Vec<&Seen>>,
     mut rows: BTreeMap<V::Key, V::Row>,
@@ -168,10 +184,13 @@ pub(crate) fn evolved<V: View>(
     let mut folded = BTreeMap::new();
     for (key, news) in news {
         let mut row = rows.remove(&key);
+        let may_be_there = row.is_some() || begin::<V>(&key, &news);
         for seen in news {
             V::evolve(&key, &mut row, seen);
         }
-        folded.insert(key, row);
+        if may_be_there || row.is_some() {
+            folded.insert(key, row);
+        }
     }
     folded
 }

@@ -85,6 +85,14 @@ impl View for Work {
         }
     }
 
+    /// Waits have numbers of their own: one that is opened was never there.
+    fn begins((.., item): &Key, seen: &Seen) -> bool {
+        if let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact {
+            return turn.opened.iter().any(|wait| integer(wait.id) == *item);
+        }
+        seen.version == 1
+    }
+
     fn evolve((.., item): &Key, row: &mut Option<Row>, seen: &Seen) {
         match &seen.fact {
             Fact::Execution(Event::TurnTaken(turn)) => take(*item, row, turn, seen),

@@ -111,6 +111,11 @@ impl<'a> Tables<'a> {
         Self { db, schema, memory: Some(memory) }
     }
 
+    /// Whether rows are in memory for a while.
+    pub(crate) fn is_held(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// The rows of these keys that exist. What is fetched is to be saved again.
     pub(crate) async fn fetch<'k, K, R>(
         &mut self,

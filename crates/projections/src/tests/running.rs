@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::story::{Story, bytes, golden, id, standing, wipe};
 use crate::batch::BATCH;
+use crate::runner::{Ahead, Round};
 use crate::{
     Course, Error, Projection, Projector, Seen, Table, View, all_views, position_of, rebuild,
     unpark, wait_for,
@@ -90,6 +91,21 @@ async fn keys(story: &Story, names: &[&str]) {
 async fn parked(pool: &PgPool) -> Vec<(String, i64)> {
     let all = standing(pool).await.into_iter();
     all.filter_map(|(name, at, error)| error.map(|_| (name, at))).collect()
+}
+
+/// What follows a full batch is read while that is written. Where it ends, the log ended then: whoever took
+/// that for its end now would wait for news that it was told before.
+#[sqlx::test(migrator = "eventstore::MIGRATOR")]
+async fn what_was_read_ahead_does_not_say_where_the_log_ends(pool: PgPool) {
+    let story = Story::new();
+    keys(&story, &["a", "b", "c"]).await;
+    let projector = Projector::of(pool.clone(), story.log.clone(), all_views().to_vec(), 2);
+    let mut ahead = Ahead::new();
+    let mut rounds = vec![];
+    for _ in 0..3 {
+        rounds.push(projector.step(&mut ahead).await.expect("takes in what there is"));
+    }
+    assert_eq!(rounds, [Round::Part, Round::Part, Round::Nothing]);
 }
 
 #[sqlx::test(migrator = "eventstore::MIGRATOR")]
