@@ -15,6 +15,7 @@ use domain::template::Template;
 use domain::webhook::Delivery;
 use domain::workflow::Workflow;
 use domain::{Aggregate, Event, Fact, Id, payload};
+use serde::Serialize;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, MapDeserializer};
 use serde::de::{self, DeserializeSeed, MapAccess};
 use serde_json::Value;
@@ -88,9 +89,9 @@ pub fn category(name: &str) -> Option<&'static str> {
 pub(crate) fn encode<E: Event>(event: &E) -> (String, String) {
     let tagged = serde_json::to_value(event).expect("events are plain data");
     let name = tagged["type"].as_str().expect("events are adjacently tagged").to_owned();
-    let mut body = String::new();
+    let mut body = vec![];
     canonical(&tagged["data"], &mut body);
-    (name, body)
+    (name, String::from_utf8(body).expect("JSON is text"))
 }
 
 pub(crate) fn decode<E: Event>(row: &Recorded) -> Result<E, Error> {
@@ -166,36 +167,38 @@ impl<'de> MapAccess<'de> for Tagged<'de> {
 
 /// Writes JSON with sorted keys and without spaces: equal values give equal bytes, whatever order
 /// of keys `serde_json` was built to keep.
-fn canonical(value: &Value, out: &mut String) {
+fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.push_str(&value.to_string());
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => write(value, out),
         Value::Array(items) => {
-            separated(out, ['[', ']'], items.iter(), canonical);
+            separated(out, [b'[', b']'], items.iter(), canonical);
         }
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_unstable_by_key(|(key, _)| *key);
-            separated(out, ['{', '}'], members.into_iter(), |(key, value), out| {
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
+            separated(out, [b'{', b'}'], members.into_iter(), |(key, value), out| {
+                write(key, out);
+                out.push(b':');
                 canonical(value, out);
             });
         }
     }
 }
 
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("plain data, written to memory");
+}
+
 fn separated<T>(
-    out: &mut String,
-    [open, close]: [char; 2],
+    out: &mut Vec<u8>,
+    [open, close]: [u8; 2],
     items: impl Iterator<Item = T>,
-    write: impl Fn(T, &mut String),
+    write: impl Fn(T, &mut Vec<u8>),
 ) {
     out.push(open);
     for (nth, item) in items.enumerate() {
         if nth > 0 {
-            out.push(',');
+            out.push(b',');
         }
         write(item, out);
     }

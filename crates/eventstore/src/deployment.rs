@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio::sync::OnceCell;
 
-use crate::postgres::LOG;
+use crate::postgres::{LOG, retrying};
 
 /// What an installation is called that nobody gave a name.
 pub const DEPLOYMENT: &str = "everstep";
@@ -21,6 +22,26 @@ pub enum NameError {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+}
+
+/// The name of the installation that a log belongs to, which is asked for once. To be used when there are
+/// events: from then on it stays as it is.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    pool: PgPool,
+    log: i16,
+    name: OnceCell<Arc<str>>,
+}
+
+impl Deployment {
+    pub(crate) fn of_log(pool: PgPool, log: i16) -> Self {
+        Self { pool, log, name: OnceCell::new() }
+    }
+
+    pub(crate) async fn name(&self) -> Result<Arc<str>, sqlx::Error> {
+        let ask = || retrying(|| deployment(&self.pool, self.log));
+        self.name.get_or_try_init(ask).await.cloned()
+    }
 }
 
 /// The name of the installation that a log belongs to.

@@ -184,17 +184,32 @@ impl<A: Aggregate> Held<A> {
             if is_full && self.version == 0 && self.resume(store, &rows).await? {
                 continue;
             }
-            for row in &rows {
-                self.state.evolve(&decode(row)?);
-                self.version = row.version;
-                self.position = row.position;
-                self.since += row.size();
-            }
+            self.take_in(&rows)?;
             if !is_full {
                 self.keep(store).await;
                 return Ok(());
             }
         }
+    }
+
+    /// Takes in what this process remembers to have happened since; whether it remembers everything up
+    /// to a position. See [`EventStore::recall`].
+    pub async fn recall(&mut self, store: &dyn EventStore, upto: Position) -> Result<bool, Error> {
+        let Some(recalled) = store.recall(self.stream, self.version).await? else {
+            return Ok(false);
+        };
+        self.take_in(&recalled.events)?;
+        Ok(recalled.upto >= upto)
+    }
+
+    fn take_in(&mut self, rows: &[Recorded]) -> Result<(), Error> {
+        for row in rows {
+            self.state.evolve(&decode(row)?);
+            self.version = row.version;
+            self.position = row.position;
+            self.since += row.size();
+        }
+        Ok(())
     }
 
     /// Goes on from a snapshot behind the events that were read, if there is one that fits.

@@ -49,7 +49,8 @@ pub use pin::pin_invocation;
 pub use plans::{PlanError, Plans};
 pub use port::{
     Answered, Append, Appended, CommandKey, Draft, Error, EventStore, Expected, Fence, Filter,
-    Metadata, Position, Recorded, Reply, Snapshot, StreamAppend, StreamId, Stretch, Version,
+    Metadata, Position, Recalled, Recorded, Reply, Snapshot, StreamAppend, StreamId, Stretch,
+    Version,
 };
 pub use postgres::{ArchiveError, Archived, Partition, PgEventStore, archive, partitions};
 pub use pulse::pulse;

@@ -28,7 +28,7 @@ pub struct Moves {
 struct Waiting {
     /// By the id of the stream. Ids of two streams may be the same: then somebody is woken for
     /// nothing.
-    streams: HashMap<Uuid, Weak<watch::Sender<()>>>,
+    streams: HashMap<Uuid, Weak<watch::Sender<Position>>>,
     is_followed: bool,
 }
 
@@ -36,17 +36,21 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Ear {
     /// There for as long as somebody listens.
-    _stream: Arc<watch::Sender<()>>,
-    moved: watch::Receiver<()>,
+    _stream: Arc<watch::Sender<Position>>,
+    moved: watch::Receiver<Position>,
+    /// It hears of everything behind this position of the log, and maybe of what stands before it.
+    pub after: Position,
 }
 
 impl Ear {
-    /// Waits until the stream has moved since this was last asked, or since the ear was made.
-    pub async fn moved(&mut self) {
+    /// Waits until the stream has moved since this was last asked, or since the ear was made. It did so
+    /// before this position of the log, or at it.
+    pub async fn moved(&mut self) -> Position {
         if self.moved.changed().await.is_err() {
             // Cannot be: the other end is held as well.
             std::future::pending::<()>().await;
         }
+        *self.moved.borrow_and_update()
     }
 }
 
@@ -73,19 +77,21 @@ impl Moves {
     pub fn listen(&self, stream: StreamId) -> Ear {
         // Before anybody is noted as waiting, so that what happens from now on is behind it.
         let mut head = self.log.watch();
-        let after = *head.borrow_and_update();
+        let from = *head.borrow_and_update();
         let mut waiting = lock(&self.waiting);
         let known = waiting.streams.get(&stream.id).and_then(Weak::upgrade);
         let sender = known.unwrap_or_else(|| {
-            let sender = Arc::new(watch::Sender::new(()));
+            let sender = Arc::new(watch::Sender::new(from));
             waiting.streams.insert(stream.id, Arc::downgrade(&sender));
             sender
         });
+        // Whoever follows the log already may have gone on until this one was noted.
+        let after = *head.borrow();
         if !waiting.is_followed {
             waiting.is_followed = true;
-            tokio::spawn(follow(Arc::downgrade(&self.log), self.waiting.clone(), (head, after)));
+            tokio::spawn(follow(Arc::downgrade(&self.log), self.waiting.clone(), (head, from)));
         }
-        Ear { moved: sender.subscribe(), _stream: sender }
+        Ear { moved: sender.subscribe(), _stream: sender, after }
     }
 }
 
@@ -109,9 +115,10 @@ async fn follow(
         }
         match moved {
             Some(moved) => {
-                moved.iter().filter_map(|id| waiting.streams.get(id)).for_each(wake);
+                let moved = moved.iter().filter_map(|id| waiting.streams.get(id));
+                moved.for_each(|stream| wake(stream, upto));
             }
-            None => waiting.streams.values().for_each(wake),
+            None => waiting.streams.values().for_each(|stream| wake(stream, upto)),
         }
     }
 }
@@ -122,9 +129,9 @@ async fn streams(log: &Weak<dyn EventStore>, after: Position, upto: Position) ->
     timeout(PATIENCE, log.streams(after, upto)).await.ok()?.ok()
 }
 
-fn wake(stream: &Weak<watch::Sender<()>>) {
+fn wake(stream: &Weak<watch::Sender<Position>>, upto: Position) {
     if let Some(stream) = stream.upgrade() {
-        stream.send_replace(());
+        stream.send_replace(upto);
     }
 }
 

@@ -157,6 +157,15 @@ pub struct Stretch {
     pub upto: Position,
 }
 
+/// What a process remembers of a stream.
+#[derive(Debug)]
+pub struct Recalled {
+    /// Its events after a version, in order.
+    pub events: Vec<Recorded>,
+    /// Up to this position of the log there are no others.
+    pub upto: Position,
+}
+
 /// A state that was kept so that its stream need not be folded from the beginning. It is a
 /// convenience and never the truth: without any, everything is as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -385,6 +394,14 @@ pub trait EventStore: Send + Sync {
     /// The version of a stream, 0 if it has no events: what was appended before this was asked for
     /// is counted. Costs less than loading nothing, the more so the more is asked for at once.
     async fn version(&self, stream: StreamId) -> Result<Version, Error>;
+
+    /// The events of a stream after a version as far as this process remembers them, without a question
+    /// to the store; nothing if it does not know whether these are all up to some position. What others
+    /// have appended in the last moments is missing: this is for those who find that out in another way,
+    /// or to whom it makes no difference.
+    async fn recall(&self, _: StreamId, _: Version) -> Result<Option<Recalled>, Error> {
+        Ok(None)
+    }
 
     /// The newest snapshot of a stream that this fold has made, if one was kept.
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error>;

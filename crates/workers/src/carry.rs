@@ -12,7 +12,9 @@ use domain::notification::{self, Notification};
 use domain::subject::Subject;
 use domain::workflow::Workflow;
 use domain::{Actor, Aggregate, Id, Refusal, Tenant};
-use eventstore::{ExecuteError, Executed, Fence, Held, Metadata, Request, Version, execute};
+use eventstore::{
+    ExecuteError, Executed, Fence, Held, Metadata, Position, Request, Version, execute,
+};
 use futures::FutureExt as _;
 use uuid::Uuid;
 
@@ -136,7 +138,8 @@ async fn wake(deps: &Deps, key: &Key, lease: &Lease) -> Result<Performed, Error>
     let (tenant, execution) = (key.tenant, Id::from_uuid(key.stream));
     let wait = u32::try_from(key.item).unwrap_or_default();
     let hand = deps.at_hand.execution(tenant, execution);
-    let Some((what, revision, subject)) = asked_for(deps, &hand, wait).await? else {
+    let asked = asked_for(deps, &hand, (wait, lease.since)).await?;
+    let Some((what, revision, subject)) = asked else {
         return Ok(Performed::Nothing);
     };
     let plan = deps.plans.pinned(&*deps.log, tenant, revision.0, revision.1).await?;
@@ -187,13 +190,20 @@ async fn woken(
 
 /// What a wait is for, the workflow and revision that the execution runs, and whose data it works
 /// on; nothing if it is over.
+///
+/// Whatever other workers did about it they did before this one got its lease: if this process
+/// remembers the execution from the beginning to that moment, the log need not be asked. Whoever
+/// cancels it at this very moment may come a moment too late either way.
 async fn asked_for(
     deps: &Deps,
     hand: &tokio::sync::Mutex<Held<Execution>>,
-    wait: WaitId,
+    (wait, since): (WaitId, Position),
 ) -> Result<Option<(What, (Id<Workflow>, u32), Option<Id<Subject>>)>, Error> {
     let mut held = hand.lock().await;
-    held.catch_up(&*deps.log).await?;
+    let is_known = held.recall(&*deps.log, since).await?;
+    if !is_known || held.state.wait(wait).is_none() {
+        held.catch_up(&*deps.log).await?;
+    }
     let open = held.state.wait(wait).map(|wait| wait.what.clone());
     let subject = held.state.subject();
     Ok(open.zip(held.state.pinned()).map(|(open, pinned)| (open, pinned, subject)))

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use eventstore::{EventStore, Fence};
+use eventstore::{EventStore, Fence, Position};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -46,18 +46,20 @@ pub(crate) type Slices = BTreeMap<i16, i64>;
 pub(crate) struct Lease {
     /// What it is appended under.
     pub(crate) fence: Fence,
+    /// Whatever was appended under an earlier epoch stands up to here in the log.
+    pub(crate) since: Position,
     owned: watch::Receiver<Owned>,
 }
 
 impl Lease {
     /// The lease on a slice, if it is held at this moment.
     pub(crate) fn of(divided: Divided, slice: i16, owned: &watch::Receiver<Owned>) -> Option<Self> {
-        let epoch = {
+        let (epoch, since) = {
             let now = owned.borrow();
-            now.slices.get(&slice).copied().filter(|_| now.lasts())?
+            (now.slices.get(&slice).copied().filter(|_| now.lasts())?, now.since)
         };
         let fence = Fence { lease: divided.name, slice, epoch };
-        Some(Self { fence, owned: owned.clone() })
+        Some(Self { fence, since, owned: owned.clone() })
     }
 
     /// Whether it still holds.
@@ -71,6 +73,8 @@ impl Lease {
 #[derive(Debug, Clone)]
 pub(crate) struct Owned {
     pub(crate) slices: Slices,
+    /// Whatever was appended under earlier epochs of them stands up to here in the log.
+    pub(crate) since: Position,
     pub(crate) until: Instant,
     /// Whether one died so lately that all are to be careful.
     pub(crate) is_careful: bool,
@@ -78,7 +82,7 @@ pub(crate) struct Owned {
 
 impl Owned {
     fn nothing() -> Self {
-        Self { slices: Slices::new(), until: Instant::now(), is_careful: false }
+        Self { slices: Slices::new(), since: 0, until: Instant::now(), is_careful: false }
     }
 
     /// Whether the leases still last. They end a second early here, so that a call begun at the
@@ -189,7 +193,7 @@ impl Leases {
         }
         tx.commit().await?;
         // Before anything is done under a new epoch, nothing can be appended under an older one.
-        self.fence(&held).await?;
+        let since = self.fence(&held).await?;
         let beyond: Vec<i16> = held.keys().copied().skip(share).collect();
         let fenced = held.clone();
         held.retain(|slice, _| !beyond.contains(slice));
@@ -198,14 +202,14 @@ impl Leases {
         // Only other slices are news; a later end of the same ones is not.
         self.owned.send_if_modified(|owned| {
             let news = owned.slices != held;
-            *owned = Owned { slices: held, until, is_careful };
+            *owned = Owned { slices: held, since, until, is_careful };
             news
         });
         Ok(())
     }
 
-    /// Tells the log of epochs that it does not know of yet.
-    async fn fence(&self, held: &Slices) -> Result<(), Error> {
+    /// Tells the log of epochs that it does not know of yet; where it ended then at the latest.
+    async fn fence(&self, held: &Slices) -> Result<Position, Error> {
         let fences: Vec<Fence> = {
             let known = self.known();
             let new = held.iter().filter(|(slice, epoch)| known.fenced.get(slice) != Some(epoch));
@@ -213,9 +217,10 @@ impl Leases {
             new.map(|(slice, epoch)| Fence { lease, slice: *slice, epoch: *epoch }).collect()
         };
         if fences.is_empty() {
-            return Ok(());
+            return Ok(self.owned.borrow().since);
         }
-        Ok(self.log.fence(&fences).await?)
+        self.log.fence(&fences).await?;
+        Ok(self.log.head().await?)
     }
 
     async fn seen(&self) -> Result<Seen, sqlx::Error> {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
 use domain::workflow::Workflow;
 use domain::{Fact, Id, Tenant};
-use eventstore::{Position, Priority, StreamId, Version, fact, load};
+use eventstore::{Position, Priority, Recorded, StreamId, Version, fact, load};
 use projections::told;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -168,10 +168,10 @@ async fn end(
     let (stream, deadline) = (StreamId::of(tenant, execution), Instant::now() + wait);
     let mut ear = app.moves.listen(stream);
     let mut leaving = app.leaving.clone();
+    // What happened before anybody listened is not told.
+    let mut upto = ear.after;
     loop {
-        // What happened before anybody listened. Of many who ask at once, one question is made.
-        if app.log.version(stream).await? > version {
-            let events = app.log.load(stream, 0, STORY).await?;
+        if let Some(events) = news(app, stream, (version, upto)).await? {
             let Some(last) = events.last().filter(|_| events.len() < STORY) else {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let over = until(app, tenant, execution, left, &Execution::is_over).await?;
@@ -195,10 +195,35 @@ async fn end(
             version = last.version;
         }
         tokio::select! {
-            moved = timeout_at(deadline, ear.moved()) => if moved.is_err() { return Ok(None) },
+            moved = timeout_at(deadline, ear.moved()) => match moved {
+                Ok(position) => upto = position,
+                Err(_) => return Ok(None),
+            },
             Ok(_) = leaving.wait_for(|leaving| *leaving) => return Ok(None),
         }
     }
+}
+
+/// The first events of a stream if there are any after a version. What this process remembers up to a
+/// position is enough if it has them, or if nothing is asked of what comes behind that.
+async fn news(
+    app: &App,
+    stream: StreamId,
+    (version, upto): (Version, Position),
+) -> Result<Option<Vec<Recorded>>, Problem> {
+    if let Some(recalled) = app.log.recall(stream, 0).await? {
+        if recalled.events.last().is_some_and(|last| last.version > version) {
+            return Ok(Some(recalled.events));
+        }
+        if recalled.upto >= upto {
+            return Ok(None);
+        }
+    }
+    // Of many who ask at once, one question is made.
+    if app.log.version(stream).await? > version {
+        return Ok(Some(app.log.load(stream, 0, STORY).await?));
+    }
+    Ok(None)
 }
 
 /// Cancel an execution.

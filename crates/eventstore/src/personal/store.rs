@@ -16,7 +16,8 @@ use super::keyring::{Keyring, Whose};
 use super::{Opened, scan, seal};
 use crate::{
     APPEND_LIMIT, Answered, Append, Appended, Draft, Error, EventStore, Expected, Fence, Filter,
-    Position, Priority, Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version, judge,
+    Position, Priority, Recalled, Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version,
+    judge,
 };
 
 /// How often an append is tried because somebody else says the same large value at the same time.
@@ -241,6 +242,13 @@ impl<S: EventStore> EventStore for Sealed<S> {
 
     async fn version(&self, stream: StreamId) -> Result<Version, Error> {
         self.log.version(stream).await
+    }
+
+    async fn recall(&self, stream: StreamId, after: Version) -> Result<Option<Recalled>, Error> {
+        let Some(Recalled { events, upto }) = self.log.recall(stream, after).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Recalled { events: self.open(events).await?, upto }))
     }
 
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {

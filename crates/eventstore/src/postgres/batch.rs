@@ -12,11 +12,20 @@ use crate::{
 /// The verdict of `es.append` on whoever lost the slice that it appends for.
 const FENCED: i16 = 3;
 
+/// Random bytes that are hashed before the body of an event.
+pub(super) type Salt = [u8; 32];
+
+/// One for each event of an append.
+pub(super) fn salts(append: &Append) -> Vec<Salt> {
+    let events = append.streams.iter().flat_map(|part| &part.events);
+    events.map(|_| rand::random()).collect()
+}
+
 /// What came of an append.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It is stored.
-    Appended(Appended),
+    /// It is stored, since this moment on the database's clock if it added anything.
+    Appended(Appended, Option<Timestamp>),
     /// It is not, or was before: its streams have these versions.
     Refused { versions: Vec<Version>, is_fenced: bool },
 }
@@ -63,7 +72,7 @@ struct Events<'a> {
     ids: Vec<Uuid>,
     names: Vec<&'a str>,
     schemas: Vec<i32>,
-    salts: Vec<[u8; 32]>,
+    salts: Vec<Salt>,
     bodies: Vec<&'a [u8]>,
 }
 
@@ -87,13 +96,16 @@ struct Judged {
     head: Position,
     verdicts: Vec<i16>,
     versions: Vec<Version>,
+    recorded_at: Option<Timestamp>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn of(appends: impl IntoIterator<Item = &'a Append>) -> Self {
+    /// Appends, with the salts of their events.
+    pub(super) fn of(appends: impl IntoIterator<Item = (&'a Append, Vec<Salt>)>) -> Self {
         let mut batch = Self::default();
-        for append in appends {
+        for (append, salts) in appends {
             batch.add(append);
+            batch.events.salts.extend(salts);
         }
         batch
     }
@@ -124,7 +136,8 @@ impl<'a> Batch<'a> {
     ) -> Result<Vec<Outcome>, sqlx::Error> {
         let Self { upto, fences, streams, events, replies } = self;
         let judged: Judged = sqlx::query_as(
-            "SELECT head, verdicts, versions FROM es.append($1, $2, $3, $4, $5, $6, $7, $8, $9,
+            "SELECT head, verdicts, versions, es.recorded_at($1, head) AS recorded_at
+             FROM es.append($1, $2, $3, $4, $5, $6, $7, $8, $9,
                  $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
                  $26, $27, $28, $29, $30, $31, $32, $33, $34)",
         )
@@ -168,7 +181,7 @@ impl<'a> Batch<'a> {
     }
 
     fn outcomes(&self, judged: &Judged) -> Vec<Outcome> {
-        let Judged { head, verdicts, versions } = judged;
+        let Judged { head, verdicts, versions, recorded_at } = judged;
         let mut position = *head;
         let mut before = 0;
         let mut streams = self.streams.counts.iter().zip(versions).zip(&self.streams.appends);
@@ -184,7 +197,7 @@ impl<'a> Batch<'a> {
             before = *upto;
             outcomes.push(if *verdict == 0 {
                 position += count;
-                Outcome::Appended(Appended { position, versions: are })
+                Outcome::Appended(Appended { position, versions: are }, *recorded_at)
             } else {
                 Outcome::Refused { versions: were, is_fenced: *verdict == FENCED }
             });
@@ -225,7 +238,6 @@ impl<'a> Events<'a> {
         self.ids.push(draft.id);
         self.names.push(&draft.name);
         self.schemas.push(i32::from(draft.schema));
-        self.salts.push(rand::random());
         self.bodies.push(draft.body.as_bytes());
     }
 }

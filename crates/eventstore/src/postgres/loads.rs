@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
-use super::row::{Row, select_rows};
+use super::row::Row;
 use super::together::Together;
 use crate::{StreamId, Version};
 
@@ -28,17 +28,8 @@ pub(super) fn loads(pool: PgPool, log: i16) -> Loads {
     })
 }
 
-const LOAD: &str = concat!(
-    "SELECT e.*, u.nth
-     FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
-         WITH ORDINALITY AS u (of_stream, of_category, of_tenant, after, upto, nth)
-     CROSS JOIN LATERAL (",
-    select_rows!(
-        "WHERE log_id = $1 AND stream = u.of_stream AND category = u.of_category
-             AND tenant = u.of_tenant AND version > u.after AND version <= u.upto"
-    ),
-    ") e ORDER BY u.nth, e.version"
-);
+/// Whole rows, in the order of [`Row`].
+const LOAD: &str = "SELECT * FROM es.pieces($1, $2, $3, $4, $5, $6)";
 
 /// What was found of a piece, whose number from 1 is `nth`.
 struct Found<T> {
@@ -52,8 +43,13 @@ impl<'r, T: FromRow<'r, PgRow>> FromRow<'r, PgRow> for Found<T> {
     }
 }
 
-/// What a statement finds of each piece. Its parameters are the log and the columns of pieces; its rows
-/// have the number of their piece as `nth`.
+/// The rows of one piece, however long it is.
+pub(super) async fn load(pool: &PgPool, log: i16, piece: Piece) -> sqlx::Result<Vec<Row>> {
+    Ok(find(pool, log, &[piece], LOAD).await?.pop().unwrap_or_default())
+}
+
+/// What a statement on `es.pieces` finds of each piece. Its parameters are the log and the columns of
+/// pieces; its rows have the number of their piece as `nth`, and those of one piece are in order.
 pub(super) async fn find<T>(
     pool: &PgPool,
     log: i16,

@@ -4,6 +4,7 @@ mod archive;
 mod batch;
 mod bell;
 mod loads;
+mod memory;
 mod one;
 mod places;
 mod queue;
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use domain::{Id, Tenant};
 use futures::future::try_join_all;
 use sqlx::{PgExecutor, PgPool};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub(crate) use self::archive::Files;
@@ -31,17 +32,18 @@ pub use self::archive::{ArchiveError, Archived, Partition, archive, partitions};
 use self::batch::{Outcome, answer_id};
 use self::bell::Bell;
 use self::loads::{Loads, SHORT, loads};
+use self::memory::Memory;
 use self::places::{Places, places};
 use self::recent::Recent;
-use self::retry::retrying;
+pub(crate) use self::retry::retrying;
 use self::row::{Answer, Row, SnapshotRow, contiguous, select_rows};
 use self::versions::{Versions, versions};
 use self::writer::Writer;
-use crate::deployment::deployment;
+use crate::deployment::Deployment;
 use crate::judge::{self, Found};
 use crate::{
-    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Priority, Recorded,
-    Snapshot, StreamAppend, StreamId, Stretch, Version, Weights,
+    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Priority, Recalled,
+    Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version, Weights,
 };
 
 /// The log of every tenant, until one is not enough and they are spread over several.
@@ -49,13 +51,6 @@ pub(crate) const LOG: i16 = 1;
 
 /// How many positions a reader that filters has the database look through at once, at least.
 const STRETCH: Position = 10_000;
-
-/// Events of a stream after a version, up to another.
-const LOAD: &str = select_rows!(
-    "WHERE log_id = $1 AND stream = $2 AND category = $3 AND tenant = $4
-         AND version > $5 AND version <= $6
-     ORDER BY version"
-);
 
 /// The event store in Postgres.
 #[derive(Debug)]
@@ -67,9 +62,9 @@ pub struct PgEventStore {
     versions: Versions,
     loads: Loads,
     places: Places,
-    recent: Option<Recent>,
+    recent: Option<Arc<Recent>>,
     files: Files,
-    deployment: OnceCell<Arc<str>>,
+    deployment: Arc<Deployment>,
 }
 
 impl PgEventStore {
@@ -85,24 +80,27 @@ impl PgEventStore {
     #[must_use]
     pub fn of_log(pool: PgPool, log: i16) -> Self {
         let bell = Bell::new(pool.clone(), log);
-        let writer = Writer::new(pool.clone(), log, Weights::default());
-        let (files, deployment) = (Files::default(), OnceCell::new());
+        let writer = Writer::new(pool.clone(), log);
+        let deployment = Arc::new(Deployment::of_log(pool.clone(), log));
+        let files = Files::default();
         let (versions, loads) = (versions(pool.clone(), log), loads(pool.clone(), log));
         let (places, recent) = (places(pool.clone(), log), None);
         Self { pool, log, bell, writer, versions, loads, places, recent, files, deployment }
     }
 
-    /// The same for those who follow the log: the newest events, once read, are told to all of them from
-    /// memory. Not for whoever has to know what the database has, such as an audit.
+    /// The same for those who follow the log: the newest events, once stored or read here, are told to all
+    /// of them from memory. Not for whoever has to know what the database has, such as an audit.
     #[must_use]
     pub fn for_followers(self) -> Self {
-        Self { recent: Some(Recent::default()), ..self }
+        let recent = Arc::<Recent>::default();
+        let memory = Memory::new(recent.clone(), self.deployment.clone());
+        Self { recent: Some(recent), writer: self.writer.remembering(memory), ..self }
     }
 
     /// The same with shares of tenants that differ, of what may wait to be stored.
     #[must_use]
     pub fn weighing(self, weights: Weights) -> Self {
-        Self { writer: Writer::new(self.pool.clone(), self.log, weights), ..self }
+        Self { writer: self.writer.weighing(weights), ..self }
     }
 
     /// Makes partitions for the positions to come; tells how many. To be called now and then by a
@@ -119,8 +117,7 @@ impl PgEventStore {
         if rows.is_empty() {
             return Ok(vec![]);
         }
-        let ask = || retrying(|| deployment(&self.pool, self.log));
-        let name = self.deployment.get_or_try_init(ask).await?;
+        let name = self.deployment.name().await?;
         rows.into_iter().map(|row| row.recorded(name.clone())).collect()
     }
 
@@ -153,24 +150,6 @@ impl PgEventStore {
         let mut rows = self.archived(stream, (after, missing)).await?;
         rows.append(&mut found);
         Ok(rows)
-    }
-
-    /// The rows of a stream in the table, after a version and up to another.
-    async fn piece(
-        &self,
-        stream: StreamId,
-        (after, upto): (Version, Version),
-    ) -> Result<Vec<Row>, Error> {
-        let query = || {
-            sqlx::query_as::<_, Row>(LOAD)
-                .bind(self.log)
-                .bind(stream.id)
-                .bind(stream.category)
-                .bind(stream.tenant.as_uuid())
-                .bind(after)
-                .bind(upto)
-        };
-        Ok(retrying(|| query().fetch_all(&self.pool)).await?)
     }
 
     async fn table(&self, after: Position, upto: Position) -> Result<Vec<Row>, Error> {
@@ -215,12 +194,17 @@ impl EventStore for PgEventStore {
         judge::check(&append)?;
         let append = Arc::new(append);
         match self.writer.write(append.clone()).await? {
-            Outcome::Appended(done) => {
+            Outcome::Appended(done, _) => {
                 self.bell.ring(done.position);
                 Ok(done)
             }
             Outcome::Refused { versions, is_fenced } => {
-                self.settle(&append, &versions, is_fenced).await
+                let settled = self.settle(&append, &versions, is_fenced).await;
+                if settled.is_ok() {
+                    // It was stored before, and nothing of that is remembered.
+                    self.recent.as_ref().inspect(|recent| recent.forget());
+                }
+                settled
             }
         }
     }
@@ -278,7 +262,8 @@ impl EventStore for PgEventStore {
         let found = self.loads.ask((stream, after, short)).await?;
         let mut rows = self.with_archived(stream, (after, short), found).await?;
         if short < upto && rows.last().is_some_and(|row| row.version == short) {
-            let found = self.piece(stream, (short, upto)).await?;
+            let rest = (stream, short, upto);
+            let found = retrying(|| loads::load(&self.pool, self.log, rest)).await?;
             rows.append(&mut self.with_archived(stream, (short, upto), found).await?);
         }
         contiguous("version", after, rows.iter().map(|row| row.version))?;
@@ -287,6 +272,10 @@ impl EventStore for PgEventStore {
 
     async fn version(&self, stream: StreamId) -> Result<Version, Error> {
         self.versions.ask(stream).await
+    }
+
+    async fn recall(&self, stream: StreamId, after: Version) -> Result<Option<Recalled>, Error> {
+        Ok(self.recent.as_ref().and_then(|recent| recent.recall(stream, after)))
     }
 
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
@@ -358,7 +347,7 @@ impl EventStore for PgEventStore {
                     continue;
                 }
                 if upto == ends.head {
-                    recent.inspect(|recent| recent.keep(&new));
+                    recent.inspect(|recent| recent.keep(new.clone()));
                 }
                 events.append(&mut new);
                 return Ok(events);

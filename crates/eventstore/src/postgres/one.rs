@@ -4,7 +4,7 @@ use domain::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::batch::{Outcome, actor, answer_id};
+use super::batch::{Outcome, Salt, actor, answer_id};
 use crate::{
     Append, Appended, CommandKey, Fence, Metadata, Position, Reply, StreamId, Version, judge,
 };
@@ -19,15 +19,15 @@ pub(super) struct One<'a> {
     ids: Vec<Uuid>,
     names: Vec<&'a str>,
     schemas: Vec<i32>,
-    salts: Vec<[u8; 32]>,
+    salts: &'a [Salt],
     bodies: Vec<&'a [u8]>,
     reply: Option<&'a (CommandKey, Reply)>,
     fence: Option<Fence>,
 }
 
 impl<'a> One<'a> {
-    /// The append, if it is of this kind.
-    pub(super) fn of(append: &'a Append) -> Option<Self> {
+    /// The append with the salts of its events, if it is of this kind.
+    pub(super) fn of(append: &'a Append, salts: &'a [Salt]) -> Option<Self> {
         let Append { meta, streams, reply, fence } = append;
         let [part] = streams.as_slice() else { return None };
         let expected = part.expected.exactly().filter(|_| !part.events.is_empty())?;
@@ -40,7 +40,7 @@ impl<'a> One<'a> {
             ids: part.events.iter().map(|draft| draft.id).collect(),
             names: part.events.iter().map(|draft| draft.name.as_str()).collect(),
             schemas: part.events.iter().map(|draft| draft.schema.into()).collect(),
-            salts: part.events.iter().map(|_| rand::random()).collect(),
+            salts,
             bodies: part.events.iter().map(|draft| draft.body.as_bytes()).collect(),
             reply: reply.as_ref(),
             fence: *fence,
@@ -56,9 +56,10 @@ impl<'a> One<'a> {
         let Self { stream, meta, fence, .. } = self;
         let (key, reply) = self.reply.map(|(key, reply)| (key, reply)).unzip();
         let tenant = meta.tenant.as_uuid();
-        let head: Option<Position> = sqlx::query_scalar(
-            "SELECT es.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                 $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
+        let (head, recorded_at): (Option<Position>, Option<Timestamp>) = sqlx::query_as(
+            "SELECT head, es.recorded_at($1, head)
+             FROM es.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                 $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) AS head",
         )
         .bind(log)
         .bind(stream.tenant.as_uuid())
@@ -73,7 +74,7 @@ impl<'a> One<'a> {
         .bind(&self.ids)
         .bind(&self.names)
         .bind(&self.schemas)
-        .bind(&self.salts)
+        .bind(self.salts)
         .bind(&self.bodies)
         .bind(key.map(|key| answer_id(tenant, key.principal, &key.key)))
         .bind(key.map(|key| key.principal))
@@ -90,7 +91,7 @@ impl<'a> One<'a> {
         let count = Position::try_from(self.ids.len()).unwrap_or(Position::MAX);
         Ok(head.map(|head| {
             let versions = vec![self.expected + count];
-            Outcome::Appended(Appended { position: head + count, versions })
+            Outcome::Appended(Appended { position: head + count, versions }, recorded_at)
         }))
     }
 }

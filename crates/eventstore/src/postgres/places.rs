@@ -21,12 +21,4 @@ pub(super) fn places(pool: PgPool, log: i16) -> Places {
     })
 }
 
-const PLACES: &str = "
-    SELECT e.id, e.version, e.position, u.nth
-    FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
-        WITH ORDINALITY AS u (stream, category, tenant, after, upto, nth)
-    CROSS JOIN LATERAL (
-        SELECT id, version, position FROM es.event
-        WHERE log_id = $1 AND stream = u.stream AND category = u.category
-            AND tenant = u.tenant AND version > u.after AND version <= u.upto
-    ) e ORDER BY u.nth, e.version";
+const PLACES: &str = "SELECT id, version, position, nth FROM es.pieces($1, $2, $3, $4, $5, $6)";

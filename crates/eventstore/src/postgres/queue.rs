@@ -8,7 +8,7 @@ use domain::{Id, Tenant};
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use super::batch::{Outcome, answer_id};
+use super::batch::{Outcome, Salt, answer_id, salts};
 use crate::{Append, Error, Priority, StreamId, Weights};
 
 /// The fewest events that go out while others are under way.
@@ -62,6 +62,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) append: Arc<Append>,
+    /// One for each event.
+    pub(super) salts: Vec<Salt>,
     events: usize,
     bytes: usize,
     since: Instant,
@@ -72,9 +74,9 @@ impl Job {
     /// An append, and where its outcome will be told.
     pub(super) fn of(append: Arc<Append>) -> (Self, oneshot::Receiver<Result<Outcome, Error>>) {
         let (done, outcome) = oneshot::channel();
-        let events = append.streams.iter().map(|part| part.events.len()).sum();
-        let bytes = size(&append);
-        (Self { append, events, bytes, since: Instant::now(), done }, outcome)
+        let (salts, bytes) = (salts(&append), size(&append));
+        let events = salts.len();
+        (Self { append, salts, events, bytes, since: Instant::now(), done }, outcome)
     }
 }
 

@@ -1,17 +1,20 @@
 //! The newest events of the log, kept in memory: all who follow it in one process ask for them within
 //! the same second, and what is once in the log never changes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::{Position, Recorded};
+use crate::{Position, Recalled, Recorded, StreamId, Version};
 
 /// How many events are kept at most.
 const MOST: usize = 10_000;
 /// How many bytes their bodies have at most.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// How many bytes the bodies of events may have that wait for those before them: groups are stored one
+/// after the other, but whoever stored them may come to tell in any order.
+const MOST_EARLY_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Kept>);
@@ -21,6 +24,11 @@ pub(super) struct Recent(Mutex<Kept>);
 struct Kept {
     events: VecDeque<Arc<Recorded>>,
     bytes: usize,
+    /// Where the events of each stream stand, in order. Two streams may have the same id.
+    streams: HashMap<Uuid, VecDeque<Position>>,
+    /// Events behind a gap.
+    early: BTreeMap<Position, Arc<Recorded>>,
+    early_bytes: usize,
 }
 
 impl Recent {
@@ -49,25 +57,47 @@ impl Recent {
         (streams.len() == wanted).then_some(streams)
     }
 
+    /// What is kept of a stream after a version, if what comes right after it is, or the version itself.
+    pub(super) fn recall(&self, stream: StreamId, after: Version) -> Option<Recalled> {
+        let (found, upto): (Vec<Arc<Recorded>>, Position) = {
+            let kept = self.lock();
+            let of_stream = |event: &&Arc<Recorded>| {
+                event.category == stream.category && event.meta.tenant == stream.tenant
+            };
+            let positions = kept.streams.get(&stream.id)?.iter();
+            let found = positions.filter_map(|position| kept.at(*position)).filter(of_stream);
+            (found.cloned().collect(), kept.events.back()?.position)
+        };
+        if found.first()?.version > after + 1 {
+            return None;
+        }
+        let events = found.iter().filter(|event| event.version > after);
+        Some(Recalled { events: events.map(|event| Recorded::clone(event)).collect(), upto })
+    }
+
     /// Keeps nothing any more: it was not what the log has.
     pub(super) fn forget(&self) {
         *self.lock() = Kept::default();
     }
 
-    /// Keeps what was read at the end of the log.
-    pub(super) fn keep(&self, events: &[Recorded]) {
+    /// Keeps what was stored, or read at the end of the log.
+    pub(super) fn keep(&self, events: Vec<Recorded>) {
+        let events: Vec<_> = events.into_iter().map(Arc::new).collect();
         let mut kept = self.lock();
         for event in events {
             kept.add(event);
         }
-        while kept.events.len() > MOST || kept.bytes > MOST_BYTES {
-            let Some(oldest) = kept.events.pop_front() else { return };
-            kept.bytes -= oldest.body.get().len();
-        }
+        kept.shrink();
     }
 }
 
 impl Kept {
+    /// The event at a position.
+    fn at(&self, position: Position) -> Option<&Arc<Recorded>> {
+        let first = self.events.front()?.position;
+        self.events.get(usize::try_from(position.checked_sub(first)?).ok()?)
+    }
+
     fn between(&self, after: Position, upto: Position) -> impl Iterator<Item = &Arc<Recorded>> {
         let first = self.events.front().map_or(Position::MAX, |event| event.position);
         let skipped = (after + 1).checked_sub(first).and_then(|skip| usize::try_from(skip).ok());
@@ -75,15 +105,65 @@ impl Kept {
         self.events.iter().skip(skipped.unwrap_or(usize::MAX)).take(count)
     }
 
-    fn add(&mut self, event: &Recorded) {
-        match self.events.back().map(|last| last.position + 1) {
-            Some(next) if event.position < next => return,
-            Some(next) if event.position > next => *self = Self::default(),
-            Some(_) | None => {}
+    /// Takes an event in, and those that waited for it.
+    fn add(&mut self, event: Arc<Recorded>) {
+        let next = self.events.back().map_or(event.position, |last| last.position + 1);
+        if event.position > next {
+            self.early_bytes += size(&event);
+            if let Some(same) = self.early.insert(event.position, event) {
+                self.early_bytes -= size(&same);
+            }
+            if self.early_bytes > MOST_EARLY_BYTES {
+                self.begin_anew();
+            }
+        } else if event.position == next {
+            self.push(event);
+            self.take_early();
         }
-        self.bytes += event.body.get().len();
-        self.events.push_back(Arc::new(event.clone()));
     }
+
+    /// Nobody tells of what is missing: it is another process that stored it.
+    fn begin_anew(&mut self) {
+        for event in std::mem::take(self).early.into_values() {
+            self.add(event);
+        }
+    }
+
+    fn take_early(&mut self) {
+        while let Some(first) = self.early.first_entry() {
+            let next = self.events.back().map_or(Position::MAX, |last| last.position + 1);
+            if *first.key() > next {
+                return;
+            }
+            let event = first.remove();
+            self.early_bytes -= size(&event);
+            if event.position == next {
+                self.push(event);
+            }
+        }
+    }
+
+    fn push(&mut self, event: Arc<Recorded>) {
+        self.bytes += size(&event);
+        self.streams.entry(event.stream).or_default().push_back(event.position);
+        self.events.push_back(event);
+    }
+
+    fn shrink(&mut self) {
+        while self.events.len() > MOST || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= size(&oldest);
+            let Some(positions) = self.streams.get_mut(&oldest.stream) else { continue };
+            positions.pop_front();
+            if positions.is_empty() {
+                self.streams.remove(&oldest.stream);
+            }
+        }
+    }
+}
+
+fn size(event: &Recorded) -> usize {
+    event.body.get().len()
 }
 
 #[cfg(test)]
@@ -136,8 +216,8 @@ mod tests {
     fn what_is_kept_is_told_up_to_where_it_ends_and_never_past_a_gap() {
         let recent = Recent::default();
         assert_eq!(kept(&recent, 0, 10, 99), NONE);
-        recent.keep(&events(5..=8));
-        recent.keep(&events(7..=9));
+        recent.keep(events(5..=8));
+        recent.keep(events(7..=9));
         assert_eq!(kept(&recent, 3, 9, 99), NONE, "4 is not there");
         assert_eq!(kept(&recent, 4, 7, 99), (5..=7).collect::<Vec<_>>());
         assert_eq!(kept(&recent, 7, 20, 99), (8..=9).collect::<Vec<_>>());
@@ -145,16 +225,52 @@ mod tests {
         assert_eq!(kept(&recent, 4, 7, 8), NONE, "the log has lost its end");
         assert_eq!(recent.streams(6, 9).map(|streams| streams.len()), Some(3));
         assert_eq!(recent.streams(6, 10), None, "10 is not there");
-        recent.keep(&events(12..=12));
-        assert_eq!(kept(&recent, 4, 9, 99), NONE, "what stood before a gap is forgotten");
-        assert_eq!(kept(&recent, 11, 12, 99), (12..=12).collect::<Vec<_>>());
+        recent.keep(events(12..=12));
+        assert_eq!(kept(&recent, 9, 12, 99), NONE, "10 and 11 are not there");
+        recent.keep(events(10..=11));
+        assert_eq!(kept(&recent, 4, 12, 99), (5..=12).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_stood_before_a_gap_that_stays_is_forgotten() {
+        let recent = Recent::default();
+        recent.keep(events(1..=2));
+        let large = "x".repeat(MOST_EARLY_BYTES / 2);
+        let body = RawValue::from_string(format!("\"{large}\"")).expect("JSON");
+        let large = |position| Recorded { body: body.clone(), ..event(position) };
+        recent.keep(vec![large(4)]);
+        assert_eq!(kept(&recent, 0, 2, 99), [1, 2]);
+        recent.keep(vec![large(5)]);
+        assert_eq!(kept(&recent, 0, 2, 99), NONE);
+        assert_eq!(kept(&recent, 3, 9, 99), [4, 5]);
+    }
+
+    #[test]
+    fn of_a_stream_is_told_what_surely_is_all_of_it() {
+        let recent = Recent::default();
+        // Versions of the stream 1: 1 at position 1, 2 at 4, 3 at 7 and so on.
+        let event = |position| Recorded { version: (position + 2) / 3, ..event(position) };
+        let stream = |tenant: u128| StreamId {
+            tenant: Id::from_uuid(Uuid::from_u128(tenant)),
+            category: "test",
+            id: Uuid::from_u128(1),
+        };
+        recent.keep((3..=8).map(event).collect());
+        let recall = |tenant, after| {
+            let Recalled { events, upto } = recent.recall(stream(tenant), after)?;
+            Some((events.iter().map(|event| event.position).collect::<Vec<_>>(), upto))
+        };
+        assert_eq!(recall(1, 0), None, "its first event is not there");
+        assert_eq!(recall(1, 1), Some((vec![4, 7], 8)));
+        assert_eq!(recall(1, 3), Some((vec![], 8)), "the third is the last");
+        assert_eq!(recall(2, 1), None, "it is another tenant's");
     }
 
     #[test]
     fn no_more_is_kept_than_may_be() {
         let recent = Recent::default();
         let most = Position::try_from(MOST).expect("fits");
-        recent.keep(&events(1..=most + 10));
+        recent.keep(events(1..=most + 10));
         assert_eq!(kept(&recent, 9, 20, most + 10), NONE);
         assert_eq!(kept(&recent, 10, 20, most + 10), (11..=20).collect::<Vec<_>>());
     }

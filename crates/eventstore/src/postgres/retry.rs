@@ -10,7 +10,7 @@ pub(super) const PAUSES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Attempts again while the reason is a lost connection.
-pub(super) async fn retrying<T, F>(attempt: impl Fn() -> F) -> Result<T, sqlx::Error>
+pub(crate) async fn retrying<T, F>(attempt: impl Fn() -> F) -> Result<T, sqlx::Error>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
 use super::retry::retrying;
@@ -63,6 +63,13 @@ async fn answer<Q: Clone + Send + Sync + 'static, A: Send + 'static, F>(
 {
     let (ask, mut rounds, mut askers) = (Arc::new(ask), JoinSet::new(), Vec::new());
     while waiting.recv_many(&mut askers, most).await > 0 {
+        // Who is about to ask as well goes with this round, not after it.
+        yield_now().await;
+        while askers.len() < most
+            && let Ok(asker) = waiting.try_recv()
+        {
+            askers.push(asker);
+        }
         rounds.spawn(round(ask.clone(), std::mem::take(&mut askers)));
         // One that is over says nothing more; one that takes long is not waited for.
         let _ = timeout(OVERTAKEN, rounds.join_next()).await;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::batch::{Batch, Outcome};
+use super::memory::Memory;
 use super::one::One;
 use super::queue::{Job, Queue};
 use super::retry::{PAUSES, lost};
@@ -31,14 +32,27 @@ pub(super) struct Writer {
     pool: PgPool,
     log: i16,
     queue: Arc<Queue>,
+    /// Where what was stored is remembered, if somebody wants that.
+    memory: Option<Memory>,
     /// End with the writer.
     lanes: Mutex<JoinSet<()>>,
 }
 
 impl Writer {
     /// A writer to a log, within a Tokio runtime.
-    pub(super) fn new(pool: PgPool, log: i16, weights: Weights) -> Self {
-        Self { pool, log, queue: Arc::new(Queue::new(weights)), lanes: Mutex::default() }
+    pub(super) fn new(pool: PgPool, log: i16) -> Self {
+        let (queue, lanes) = Default::default();
+        Self { pool, log, queue, memory: None, lanes }
+    }
+
+    /// The same with shares of tenants that differ.
+    pub(super) fn weighing(self, weights: Weights) -> Self {
+        Self { queue: Arc::new(Queue::new(weights)), ..self }
+    }
+
+    /// The same that remembers what it has stored.
+    pub(super) fn remembering(self, memory: Memory) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// Stores an append, or says why not. One that is given up before it goes out is not stored.
@@ -61,7 +75,8 @@ impl Writer {
         while lanes.try_join_next().is_some() {}
         while lanes.len() < LANES {
             let (pool, queue) = (self.pool.clone(), self.queue.clone());
-            lanes.spawn(Lane { pool, queue, log: self.log, connection: None }.run());
+            let (log, memory) = (self.log, self.memory.clone());
+            lanes.spawn(Lane { pool, queue, log, memory, connection: None }.run());
         }
     }
 }
@@ -71,6 +86,7 @@ struct Lane {
     pool: PgPool,
     queue: Arc<Queue>,
     log: i16,
+    memory: Option<Memory>,
     connection: Option<PoolConnection<Postgres>>,
 }
 
@@ -96,6 +112,10 @@ impl Lane {
         while let Some(mut group) = groups.pop() {
             match self.attempt(&group).await {
                 Ok(outcomes) => {
+                    // Before anybody is told of it, and looks.
+                    if let Some(memory) = &self.memory {
+                        memory.keep(&group, &outcomes).await;
+                    }
                     for (job, outcome) in group.into_iter().zip(outcomes) {
                         // Whoever gave up does not want to know.
                         let _ = job.done.send(Ok(outcome));
@@ -106,6 +126,10 @@ impl Lane {
                     groups.extend([half, group]);
                 }
                 Err(error) => {
+                    // Nobody knows what became of it.
+                    if let Some(memory) = &self.memory {
+                        memory.forget();
+                    }
                     let error = Arc::new(error);
                     for job in group {
                         let _ = job.done.send(Err(Error::Database(error.clone())));
@@ -150,12 +174,12 @@ async fn stored(
     db: &mut PgConnection,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     if let [job] = group
-        && let Some(one) = One::of(&job.append)
+        && let Some(one) = One::of(&job.append, &job.salts)
         && let Some(outcome) = one.run(log, db).await?
     {
         return Ok(vec![outcome]);
     }
-    Batch::of(group.iter().map(|job| &*job.append)).run(log, db).await
+    Batch::of(group.iter().map(|job| (&*job.append, job.salts.clone()))).run(log, db).await
 }
 
 /// Whether an error is about what was sent, so that without it the rest can be stored: data

@@ -13,11 +13,12 @@ type Happening = (usize, [usize; 4], fn(&mut Run<'_>));
 const OFTEN: [usize; 4] = [1, 4, 4, 8];
 const SELDOM: [usize; 4] = [0, 4, 4, 12];
 
-const HAPPENINGS: [Happening; 13] = [
+const HAPPENINGS: [Happening; 14] = [
     (120, OFTEN, |run| run.turn_of_somebody()),
     (40, OFTEN, |run| run.errand()),
     (8, OFTEN, |run| run.wake_somebody()),
     (6, OFTEN, |run| run.follow()),
+    (6, OFTEN, |run| run.read_on()),
     (6, OFTEN, |run| run.look_at_agenda()),
     (4, OFTEN, |run| run.ask()),
     (5, OFTEN, |run| run.pass_time()),
@@ -111,6 +112,11 @@ impl Run<'_> {
         if let Some(slice) = slices.get(slice) {
             self.follow_slice(worker, *slice);
         }
+    }
+
+    fn read_on(&mut self) {
+        let worker = self.below(WORKERS);
+        self.remembers_all(worker);
     }
 
     fn look_at_agenda(&mut self) {

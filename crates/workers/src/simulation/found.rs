@@ -11,6 +11,7 @@ use super::chance::Chance;
 use super::documents::TOP;
 use super::house::{House, tenant};
 use super::outside::VARIANTS;
+use super::planted::Bug;
 use super::run::Run;
 use super::undisturbed;
 use super::world::{Errand, What};
@@ -18,8 +19,12 @@ use super::world::{Errand, What};
 /// A document of that name is started, and worker 0 is given everything; nothing goes wrong by
 /// itself.
 fn begin<'a>(house: &'a House, name: &str, n: u64) -> Run<'a> {
+    begin_with(house, name, n, None)
+}
+
+fn begin_with<'a>(house: &'a House, name: &str, n: u64, bug: Option<Bug>) -> Run<'a> {
     let document = TOP.iter().find(|document| document.name == name).expect("a document");
-    let mut run = Run::new(house, Chance::of(0), None, &[(document, n, false)]);
+    let mut run = Run::new(house, Chance::of(0), bug, &[(document, n, false)]);
     run.world.state().is_calm = true;
     run.world.state().trace = Some(vec![]);
     run.ask_for(0);
@@ -219,4 +224,29 @@ fn an_answer_that_the_log_does_not_take_is_not_asked_for_again() {
         assert!(made <= 1, "{}", run.told());
         run.ends_well(&house);
     }
+}
+
+/// A worker is given what another one has done meanwhile, and is told late that there was something to
+/// do. What it remembers is from before; only what it would remember from after its lease is all of it.
+#[test]
+fn what_is_remembered_from_before_a_lease_is_not_trusted() {
+    let house = House::build();
+    let made_again = |bug| {
+        let mut run = begin_with(&house, "row", 0, bug);
+        let (_, item) = run.due().remove(0);
+        run.remembers_all(1);
+        run.workers[0].carry(item.clone());
+        run.turns(|_| false);
+        let before = run.world.state().outside.ledger.len();
+        run.grant(1, crate::desk::WORK, item.partition);
+        run.settle();
+        assert!(run.workers[1].carry(item), "it has the slice");
+        run.settle();
+        let after = run.world.state().outside.ledger.len();
+        (before, after, run.world.state().record.wrongs.clone())
+    };
+    assert_eq!(made_again(None), (1, 1, vec![]));
+    let (_, after, wrongs) = made_again(Some(Bug::OldMemories));
+    assert_eq!(after, 2);
+    assert!(wrongs.concat().contains("is made again after its answer"), "{wrongs:?}");
 }

@@ -36,7 +36,12 @@ impl WayOut for Door {
                 }
             }
         }
-        let wait = self.0.state().wait.unwrap_or_default();
+        let wait = {
+            let mut state = self.0.state();
+            let wait = state.wait.unwrap_or_default();
+            state.call(wait);
+            wait
+        };
         self.0.ask(|slot| What::Send(Box::new(Call { request, wait }), slot)).await
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Bug {
     OwnClocks,
     /// Whoever folds an execution forgets that a wait was answered.
     AnswersTwice,
+    /// Whoever is given a slice trusts what they remember from before.
+    OldMemories,
 }
 
 impl Bug {
@@ -37,7 +39,13 @@ impl Bug {
                     rewrite(&mut draft.body, name_keys);
                 }
             }
-            Some(Self::NewKeyForEachSending | Self::OwnClocks | Self::AnswersTwice) | None => {}
+            Some(
+                Self::NewKeyForEachSending
+                | Self::OwnClocks
+                | Self::AnswersTwice
+                | Self::OldMemories,
+            )
+            | None => {}
         }
         append
     }

@@ -117,10 +117,12 @@ impl<'a> Run<'a> {
                     format!("failed at an event of slice {}: {error}", fence.slice)
                 });
             }
-            Outcome::Fenced(fence, Ok(())) => {
+            Outcome::Fenced(fence, Ok(since)) => {
                 self.say(worker, || format!("begins with {fence:?}"));
-                let divided = if fence.lease == WORK.name { WORK } else { POLICIES };
-                self.workers[worker].believe(divided, fence.slice, Some(fence.epoch));
+                let life = self.workers[worker].life;
+                self.world.state().begin(fence, (worker, life));
+                let is_careless = self.world.bug == Some(Bug::OldMemories);
+                self.workers[worker].believe(fence, if is_careless { 0 } else { since });
             }
             Outcome::Fenced(fence, Err(error)) => {
                 self.say(worker, || format!("does not get {fence:?}: {error}"));
@@ -132,6 +134,12 @@ impl<'a> Run<'a> {
                 started.is_known |= answer.is_ok();
             }
         }
+    }
+
+    /// A worker remembers the log to its end.
+    pub(super) fn remembers_all(&self, worker: usize) {
+        let life = self.workers[worker].life;
+        self.world.state().read_on((worker, life));
     }
 
     pub(super) fn say(&self, worker: usize, what: impl FnOnce() -> String) {
@@ -236,7 +244,7 @@ impl<'a> Run<'a> {
         for ((name, slice), (owner, _)) in &self.grants {
             let divided = if *name == WORK.name { WORK } else { POLICIES };
             for worker in self.workers.iter().filter(|worker| worker.number != *owner) {
-                worker.believe(divided, *slice, None);
+                worker.lose(divided, *slice);
             }
         }
     }

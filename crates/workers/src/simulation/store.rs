@@ -4,22 +4,25 @@
 use async_trait::async_trait;
 use domain::{Id, Tenant};
 use eventstore::{
-    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Recorded, Snapshot,
-    StreamId, Stretch, Version,
+    Answered, Append, Appended, Error, EventStore, Fence, Filter, Position, Recalled, Recorded,
+    Snapshot, StreamId, Stretch, Version,
 };
 use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::planted::Bug;
-use super::world::{What, World};
+use super::world::{Memory, What, World};
 
 pub(super) struct Log(pub(super) Arc<World>);
 
 #[async_trait]
 impl EventStore for Log {
     async fn append(&self, append: Append) -> Result<Appended, Error> {
-        self.0.ask(|slot| What::Append(Box::new(append), slot)).await
+        let count = append.streams.iter().map(|part| part.events.len()).sum();
+        let done = self.0.ask(|slot| What::Append(Box::new(append), slot)).await;
+        self.0.state().remember(count, &done);
+        done
     }
 
     async fn fence(&self, fences: &[Fence]) -> Result<(), Error> {
@@ -50,6 +53,17 @@ impl EventStore for Log {
     async fn version(&self, stream: StreamId) -> Result<Version, Error> {
         self.0.pause().await?;
         self.0.log.version(stream).await
+    }
+
+    async fn recall(&self, stream: StreamId, after: Version) -> Result<Option<Recalled>, Error> {
+        let Memory { from, upto } = *self.0.state().memory();
+        let mut events = self.0.log.load(stream, 0, usize::MAX).await?;
+        events.retain(|event| (from + 1..=upto).contains(&event.position));
+        if events.first().is_none_or(|first| first.version > after + 1) {
+            return Ok(None);
+        }
+        events.retain(|event| event.version > after);
+        Ok(Some(Recalled { events: Bug::misread(self.0.bug, events), upto }))
     }
 
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use domain::Id;
 use domain::execution::{self, Execution, NewExecution, Trigger};
 use eventstore::{
-    CommandKey, ExecuteError, Fence, Held, Keyed, Recorded, Reply, Request, Weights, execute,
+    CommandKey, ExecuteError, Fence, Held, Keyed, Position, Recorded, Reply, Request, Weights,
+    execute,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -33,7 +34,7 @@ pub(super) enum Outcome {
     /// The policies, of an event of a slice.
     Reacted(Fence, Result<(), Error>),
     /// The log was told of an epoch.
-    Fenced(Fence, Result<(), eventstore::Error>),
+    Fenced(Fence, Result<Position, eventstore::Error>),
     /// A client was answered, or not.
     Asked(usize, Result<(), String>),
 }
@@ -70,9 +71,16 @@ impl Worker {
             let until = Instant::now() + Duration::from_secs(1_000_000);
             (
                 divided.name,
-                watch::Sender::new(Owned { slices: Slices::new(), until, is_careful: false }),
+                watch::Sender::new(Owned {
+                    slices: Slices::new(),
+                    since: 0,
+                    until,
+                    is_careful: false,
+                }),
             )
         });
+        // What it remembers begins here.
+        world.state().read_on((number, 0));
         let deps = Arc::new(house.deps(world));
         let (agenda, jobs, unnoted) = (Agenda::new(Weights::default()), vec![], BTreeMap::new());
         Self { number, life: 0, deps, owned: owned.into(), agenda, jobs, unnoted, wrong_by: 0 }
@@ -81,14 +89,23 @@ impl Worker {
     /// Dies at once, and another one begins in its place that knows nothing.
     pub(super) fn crash(&mut self, house: &House, world: &Arc<World>) {
         *self = Self { life: self.life + 1, ..Self::new(self.number, house, world) };
+        world.state().read_on((self.number, self.life));
     }
 
-    /// Believes from now on to have a slice, or not to have it any more.
-    pub(super) fn believe(&self, divided: Divided, slice: i16, epoch: Option<i64>) {
+    /// Believes from now on to have a slice, under an epoch that began at a position.
+    pub(super) fn believe(&self, Fence { lease, slice, epoch }: Fence, since: Position) {
+        let Some(owned) = self.owned.get(lease) else { return };
+        owned.send_modify(|owned| {
+            owned.slices.insert(slice, epoch);
+            owned.since = owned.since.max(since);
+        });
+    }
+
+    /// Hears that it has a slice no more.
+    pub(super) fn lose(&self, divided: Divided, slice: i16) {
         let Some(owned) = self.owned.get(divided.name) else { return };
-        owned.send_modify(|owned| match epoch {
-            Some(epoch) => drop(owned.slices.insert(slice, epoch)),
-            None => drop(owned.slices.remove(&slice)),
+        owned.send_modify(|owned| {
+            owned.slices.remove(&slice);
         });
     }
 
@@ -146,7 +163,13 @@ impl Worker {
     /// Tells the log of a lease that it was just given.
     pub(super) fn fence(&mut self, fence: Fence) {
         let log = self.deps.log.clone();
-        let doing = async move { Outcome::Fenced(fence, log.fence(&[fence]).await) };
+        let doing = async move {
+            let since = match log.fence(&[fence]).await {
+                Ok(()) => log.head().await,
+                Err(error) => Err(error),
+            };
+            Outcome::Fenced(fence, since)
+        };
         self.jobs.push(Job { wait: None, slice: None, is_lease: true, doing: Box::pin(doing) });
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use connectors::egress::{EgressError, OutboundRequest, OutboundResponse};
+use domain::execution::Ending;
 use domain::scenario::NOON;
 use domain::{Timestamp, policy};
 use eventstore::{
@@ -20,6 +21,7 @@ use super::outside::Outside;
 use super::planted::Bug;
 use super::record::Record;
 use crate::consumer::SLICES;
+use crate::desk::WORK;
 
 /// Where the answer to an errand is put.
 pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
@@ -68,9 +70,20 @@ pub(super) struct State {
     pub(super) because: BTreeMap<i16, Vec<Recorded>>,
     /// The newest epochs that the log was told of.
     fences: HashMap<(&'static str, i16), i64>,
+    /// Who told it of them, and knows that.
+    holders: HashMap<(&'static str, i16), (usize, u32)>,
     head: Position,
+    /// What each worker remembers of the log, in each of its lives.
+    memories: HashMap<(usize, u32), Memory>,
     /// What happened, for people; nothing if nobody reads it.
     pub(super) trace: Option<Vec<String>>,
+}
+
+/// A stretch of the log that somebody remembers: what comes after one position, up to another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) from: Position,
+    pub(super) upto: Position,
 }
 
 impl World {
@@ -87,7 +100,9 @@ impl World {
             outside: Outside::default(),
             because: BTreeMap::new(),
             fences: HashMap::new(),
+            holders: HashMap::new(),
             head,
+            memories: HashMap::new(),
             trace: None,
         };
         Arc::new(Self { log, bug, state: Mutex::new(state) })
@@ -149,6 +164,7 @@ impl World {
         for fence in fences {
             let newest = state.fences.entry((fence.lease, fence.slice)).or_default();
             *newest = (*newest).max(fence.epoch);
+            state.holders.remove(&(fence.lease, fence.slice));
         }
         drop(state);
         self.log.fence(fences).now_or_never().expect("it never waits")
@@ -156,6 +172,54 @@ impl World {
 }
 
 impl State {
+    /// What whoever is having a turn remembers; nothing if they were just born.
+    pub(super) fn memory(&mut self) -> &mut Memory {
+        let born = Memory { from: self.head, upto: self.head };
+        self.memories.entry(self.turn).or_insert(born)
+    }
+
+    /// They remember what they appended, if it follows what they remember, and nothing any more if they
+    /// do not know what became of it.
+    pub(super) fn remember(&mut self, count: usize, done: &Result<Appended, Error>) {
+        let memory = self.memory();
+        match done {
+            Ok(done) if done.position <= memory.upto + Position::try_from(count).expect("few") => {
+                memory.upto = memory.upto.max(done.position);
+            }
+            Ok(_) => {}
+            Err(_) => memory.from = memory.upto,
+        }
+    }
+
+    /// Somebody has read the log to its end, as whoever follows it does.
+    pub(super) fn read_on(&mut self, who: (usize, u32)) {
+        (self.turn, self.wait) = (who, None);
+        self.memory().upto = self.head;
+    }
+
+    /// A worker begins with a slice under an epoch.
+    pub(super) fn begin(&mut self, fence: Fence, who: (usize, u32)) {
+        if self.fences.get(&(fence.lease, fence.slice)) == Some(&fence.epoch) {
+            self.holders.insert((fence.lease, fence.slice), who);
+        }
+    }
+
+    /// A call is about to be made. Whoever has the slice, and nobody else since, sees whether it was
+    /// answered before.
+    pub(super) fn call(&mut self, (execution, wait): (Uuid, u32)) {
+        let slice = (WORK.name, projections::partition(execution));
+        let story = self.record.executions.get(&execution);
+        let is_answered = story.and_then(|story| story.waits.get(&wait)).is_some_and(|waited| {
+            matches!(
+                waited.ending,
+                Some(Ending::Succeeded | Ending::Failed(_) | Ending::Unknown(_))
+            )
+        });
+        if is_answered && self.holders.get(&slice) == Some(&self.turn) {
+            self.record.wrong(format!("the call of wait {wait} is made again after its answer"));
+        }
+    }
+
     pub(super) fn say(&mut self, what: impl FnOnce() -> String) {
         let now = self.now - NOON;
         if let Some(trace) = &mut self.trace {

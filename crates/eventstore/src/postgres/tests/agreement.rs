@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::super::LOG;
-use super::super::batch::{Batch, Outcome};
+use super::super::batch::{Batch, Outcome, salts};
 use super::{PgEventStore, append, part, stream};
 use crate::{
     Append, Appended, CommandKey, Error, EventStore, Expected, Fence, MemoryEventStore, Recorded,
@@ -162,12 +162,15 @@ async fn in_a_group_each_append_gets_the_verdict_it_would_get_alone(pool: PgPool
         if group.is_empty() {
             break;
         }
-        let outcomes = Batch::of(&group).run(LOG, &mut connection).await.expect("is judged");
-        let good = outcomes.iter().filter(|one| matches!(one, Outcome::Appended(_))).count();
+        let outcomes = Batch::of(group.iter().map(|append| (append, salts(append))))
+            .run(LOG, &mut connection)
+            .await
+            .expect("is judged");
+        let good = outcomes.iter().filter(|one| matches!(one, Outcome::Appended(..))).count();
         mixed += usize::from(good > 0 && good < group.len());
         for (append, judged) in group.iter().zip(outcomes) {
             let real = match judged {
-                Outcome::Appended(done) => Ok(done),
+                Outcome::Appended(done, _) => Ok(done),
                 Outcome::Refused { versions, is_fenced } => {
                     postgres.settle(append, &versions, is_fenced).await
                 }

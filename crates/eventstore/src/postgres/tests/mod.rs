@@ -5,6 +5,7 @@ mod archiving;
 mod following;
 mod groups;
 mod integrity;
+mod remembering;
 mod rights;
 mod trouble;
 mod wakeups;

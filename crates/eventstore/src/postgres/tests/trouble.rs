@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::super::LOG;
-use super::super::batch::{Batch, Outcome};
+use super::super::batch::{Batch, Outcome, salts};
 use super::{PgEventStore, append, one, part, stream};
 use crate::{Append, Appended, CommandKey, EventStore, Expected, Position, Reply, Version};
 
@@ -106,8 +106,9 @@ async fn an_append_whose_answer_was_lost_is_recognised(pool: PgPool) {
         ])
     };
     let mut connection = pool.acquire().await.expect("connects");
-    let outcomes = Batch::of([&lost]).run(LOG, &mut connection).await.expect("appends");
-    let [Outcome::Appended(first)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let outcomes =
+        Batch::of([(&lost, salts(&lost))]).run(LOG, &mut connection).await.expect("appends");
+    let [Outcome::Appended(first, _)] = &outcomes[..] else { panic!("{outcomes:?}") };
     store.append(one(1, Expected::At(3), [5])).await.expect("somebody else appends");
     assert_eq!(store.append(lost.clone()).await.expect("is there"), *first);
     assert_eq!(store.append(lost).await.expect("is there"), *first);

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
 use super::super::LOG;
-use super::super::batch::Batch;
+use super::super::batch::{Batch, salts};
 use super::super::bell::channel;
 use super::{PgEventStore, one};
 use crate::{EventStore, Expected};
@@ -56,7 +56,10 @@ async fn an_append_that_nobody_announced_is_found(pool: PgPool) {
     assert_eq!(*heard.borrow(), 0);
     let unannounced = one(1, Expected::None, [1]);
     let mut connection = pool.acquire().await.expect("connects");
-    Batch::of([&unannounced]).run(LOG, &mut connection).await.expect("appends");
+    Batch::of([(&unannounced, salts(&unannounced))])
+        .run(LOG, &mut connection)
+        .await
+        .expect("appends");
     assert_eq!(*heard.wait_for(|head| *head > 0).await.expect("finds"), 1);
 }
 
@@ -71,7 +74,7 @@ async fn a_false_announcement_deceives_nobody(pool: PgPool) {
         .expect("lies");
     let mut connection = pool.acquire().await.expect("connects");
     let silent = one(1, Expected::None, [1]);
-    Batch::of([&silent]).run(LOG, &mut connection).await.expect("appends");
+    Batch::of([(&silent, salts(&silent))]).run(LOG, &mut connection).await.expect("appends");
     assert_eq!(*heard.wait_for(|head| *head > 0).await.expect("finds"), 1);
 }
 
