@@ -39,6 +39,11 @@ impl Caller {
         }
     }
 
+    /// Whose data a request says to be about, whoever sent it.
+    pub(crate) fn claimed(headers: &HeaderMap) -> Option<Id<Tenant>> {
+        bearer(headers).map(|token| token.tenant)
+    }
+
     /// Refuses a caller who may do less than `wanted`.
     pub(crate) fn needs(&self, wanted: Access) -> Result<(), Problem> {
         if self.access >= wanted {

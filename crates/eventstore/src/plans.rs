@@ -56,7 +56,27 @@ impl Plans {
         workflow: Id<Workflow>,
         version: Option<&str>,
     ) -> Result<(u32, Arc<Plan>), PlanError> {
-        let state = self.workflows.look(store, tenant, workflow).await?;
+        let state = self.workflow(store, tenant, workflow).await?;
+        self.version_of(&state, (tenant, workflow), version)
+    }
+
+    /// A workflow as it is now.
+    pub async fn workflow(
+        &self,
+        store: &dyn EventStore,
+        tenant: Id<Tenant>,
+        workflow: Id<Workflow>,
+    ) -> Result<Arc<Workflow>, Error> {
+        self.workflows.look(store, tenant, workflow).await
+    }
+
+    /// A version of a workflow for a new execution, as above.
+    pub fn version_of(
+        &self,
+        state: &Workflow,
+        (tenant, workflow): (Id<Tenant>, Id<Workflow>),
+        version: Option<&str>,
+    ) -> Result<(u32, Arc<Plan>), PlanError> {
         if !state.is_live() {
             return Err(PlanError::NotFound);
         }

@@ -395,10 +395,10 @@ pub trait EventStore: Send + Sync {
     /// is counted. Costs less than loading nothing, the more so the more is asked for at once.
     async fn version(&self, stream: StreamId) -> Result<Version, Error>;
 
-    /// The events of a stream after a version as far as this process remembers them, without a question
-    /// to the store; nothing if it does not know whether these are all up to some position. What others
-    /// have appended in the last moments is missing: this is for those who find that out in another way,
-    /// or to whom it makes no difference.
+    /// The events of a stream after a version as this process remembers them, without a question to the
+    /// store; nothing unless these are all up to the newest position that it has heard of ([`Self::watch`]).
+    /// What it appended itself is among them; what others have appended in the last moments may be
+    /// missing: this is for those who find that out in another way, or to whom it makes no difference.
     async fn recall(&self, _: StreamId, _: Version) -> Result<Option<Recalled>, Error> {
         Ok(None)
     }

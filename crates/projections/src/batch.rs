@@ -8,6 +8,9 @@ use crate::{Error, Projection, Seen, all_views};
 /// How many events are read at once.
 pub(crate) const BATCH: usize = 1_000;
 
+/// How many bytes make a batch a full one, however few events these are.
+const LARGE: usize = 2 * 1024 * 1024;
+
 /// Events that follow each other.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -72,6 +75,12 @@ impl Batch {
             }
         }
         Some(Self { after: first - 1, last, bytes, is_cut: false, seen, broken })
+    }
+
+    /// Whether it is likely that more follows: it has as many events as are read at once, or as many
+    /// bytes as are taken in at once, more or less.
+    pub(crate) fn is_full(&self, most: usize) -> bool {
+        self.len() >= most || self.is_cut || self.bytes >= LARGE
     }
 
     /// How many events it has.

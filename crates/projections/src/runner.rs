@@ -190,9 +190,9 @@ impl Projector {
                 None => (Batch::read(&*self.log, after, self.batch).await?, None),
             };
             let Some(batch) = batch else { continue };
-            let is_full = batch.len() >= self.batch;
+            let is_full = batch.is_full(self.batch);
             // What was read ahead ends where the log ended then.
-            is_part = is_part || is_full || batch.is_cut || reader.is_some();
+            is_part = is_part || is_full || reader.is_some();
             let reader = reader.filter(|_| is_full).or_else(|| self.read_on(&batch));
             results.extend(self.take_in(&batch, &views).await);
             ahead.extend(reader.map(|reader| (batch.last, reader)));
@@ -209,7 +209,7 @@ impl Projector {
     /// long as to write it.
     fn read_on(&self, batch: &Batch) -> Option<ReadAhead<Option<Batch>>> {
         let rest = Span { after: batch.last, upto: Position::MAX, page: self.batch, rate: None };
-        (batch.len() >= self.batch).then(|| ReadAhead::start(self.log.clone(), rest, Batch::of))
+        batch.is_full(self.batch).then(|| ReadAhead::start(self.log.clone(), rest, Batch::of))
     }
 
     /// The views that run, by the position at which they stand.

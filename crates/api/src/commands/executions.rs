@@ -1,8 +1,9 @@
 //! Commands on executions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
 use domain::workflow::Workflow;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::subjects;
+use crate::caller::Caller;
 use crate::command::{Answer, Begun, Command, Json, id, until};
 use crate::queries::{self, ExecutionView};
 use crate::query::{Parameters, Wait, parse_wait};
@@ -85,6 +87,31 @@ pub(super) struct Cancel {
     reason: String,
 }
 
+/// A start as it came in, with what its workflow was then. That is looked for while the caller is: both
+/// are questions to the log, which go out together.
+pub(super) struct Starting {
+    command: Command<Json<Execute>>,
+    known: Result<Arc<Workflow>, eventstore::Error>,
+}
+
+impl FromRequest<App> for Starting {
+    type Rejection = Problem;
+
+    async fn from_request(request: HttpRequest, app: &App) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let path = Path::<String>::from_request_parts(&mut parts, app).await.ok();
+        let workflow = path.and_then(|Path(text)| Uuid::parse_str(&text).ok()).map(Id::from_uuid);
+        let look = async |tenant| match Option::zip(tenant, workflow) {
+            Some((tenant, workflow)) => app.plans.workflow(&*app.log, tenant, workflow).await,
+            None => Ok(Arc::default()),
+        };
+        let tenant = Caller::claimed(&parts.headers);
+        let request = HttpRequest::from_parts(parts, body);
+        let (command, known) = tokio::join!(Command::from_request(request, app), look(tenant));
+        Ok(Self { command: command?, known })
+    }
+}
+
 /// Start an execution.
 ///
 /// It is pinned to one version of the workflow. Without `wait` the answer comes as soon as the
@@ -102,15 +129,15 @@ pub(super) async fn execute(
     State(app): State<App>,
     Path(workflow): Path<String>,
     Parameters(Wait { wait }): Parameters<Wait>,
-    command: Command<Json<Execute>>,
+    Starting { command, known }: Starting,
 ) -> Result<Response, Problem> {
     let workflow: Id<Workflow> = id(&workflow, "workflow_not_found", "workflow")?;
     let wait = wait.as_deref().map(parse_wait).transpose()?;
     let Json(Execute { input, version, subject, priority }) = &command.body;
     let tenant = command.caller.tenant;
     admit(&app, tenant, (*priority).into())?;
-    let published = app.plans.published(&*app.log, tenant, workflow, version.as_deref()).await;
-    let (revision, plan) = published?;
+    let (revision, plan) =
+        app.plans.version_of(&*known?, (tenant, workflow), version.as_deref())?;
     let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
     let execution: Id<Execution> = Id::from_uuid(app.clock.id());
     let start = execution::Command::Start(Box::new(NewExecution {
@@ -192,7 +219,9 @@ async fn end(
                 };
                 return Ok(Some((last.position, seen)));
             }
+            // There may be more of it than this process remembers.
             version = last.version;
+            continue;
         }
         tokio::select! {
             moved = timeout_at(deadline, ear.moved()) => match moved {

@@ -59,6 +59,11 @@ impl Bell {
         raise(&self.own, position);
     }
 
+    /// The newest position that is known here.
+    pub(super) fn known(&self) -> Position {
+        *self.known.borrow()
+    }
+
     /// The newest position as it grows. Only those who ask for it pay for it: listening begins
     /// with the first call.
     pub(super) fn listen(&self) -> watch::Receiver<Position> {

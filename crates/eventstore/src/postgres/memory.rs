@@ -30,6 +30,10 @@ impl Memory {
 
     /// Keeps what was stored of a group. What cannot be kept is read when it is wanted.
     pub(super) async fn keep(&self, group: &[Job], outcomes: &[Outcome]) {
+        let is_stored = |outcome: &Outcome| matches!(outcome, Outcome::Appended(_, Some(_)));
+        if !outcomes.iter().any(is_stored) {
+            return;
+        }
         let Ok(deployment) = self.deployment.name().await else { return };
         let mut events = vec![];
         for (job, outcome) in group.iter().zip(outcomes) {

@@ -275,7 +275,9 @@ impl EventStore for PgEventStore {
     }
 
     async fn recall(&self, stream: StreamId, after: Version) -> Result<Option<Recalled>, Error> {
-        Ok(self.recent.as_ref().and_then(|recent| recent.recall(stream, after)))
+        let recalled = self.recent.as_ref().and_then(|recent| recent.recall(stream, after));
+        // What is known to be there and is not remembered may be of this stream.
+        Ok(recalled.filter(|recalled| recalled.upto >= self.bell.known()))
     }
 
     async fn snapshot(&self, stream: StreamId, fold: &str) -> Result<Option<Snapshot>, Error> {
@@ -321,15 +323,20 @@ impl EventStore for PgEventStore {
 
     async fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
         let limit = Position::try_from(limit).unwrap_or(Position::MAX);
+        let recent = self.recent.as_deref();
+        let known = recent.map_or(0, Recent::end);
         let mut ends = self.ends().await?;
+        if known > ends.head {
+            // The database has lost its end.
+            recent.inspect(|recent| recent.forget());
+        }
         loop {
             // What the log had before the rows are read must be among them.
             let upto = after.saturating_add(limit).min(ends.head);
             if upto <= after {
                 return Ok(vec![]);
             }
-            let recent = self.recent.as_ref();
-            let kept = recent.map(|recent| recent.events(after, upto, ends.head));
+            let kept = recent.map(|recent| recent.events(after, upto));
             let mut events = kept.unwrap_or_default();
             let last_kept = events.pop();
             let from = last_kept.as_ref().map_or(after, |kept| kept.position - 1);

@@ -10,11 +10,13 @@ use crate::{Position, Recalled, Recorded, StreamId, Version};
 
 /// How many events are kept at most.
 const MOST: usize = 10_000;
-/// How many bytes their bodies have at most.
+/// How many bytes they have at most.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// How many bytes the bodies of events may have that wait for those before them: groups are stored one
-/// after the other, but whoever stored them may come to tell in any order.
+/// How many bytes events may have that wait for those before them: groups are stored one after the other,
+/// but whoever stored them may come to tell in any order.
 const MOST_EARLY_BYTES: usize = 4 * 1024 * 1024;
+/// What an event takes beside its body, roughly.
+const OVERHEAD: usize = 512;
 
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Kept>);
@@ -36,16 +38,14 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What comes right after a position, up to another, as far as it is kept; nothing if the log ends
-    /// before what is kept.
-    pub(super) fn events(&self, after: Position, upto: Position, head: Position) -> Vec<Recorded> {
-        let found: Vec<Arc<Recorded>> = {
-            let kept = self.lock();
-            if kept.events.back().is_none_or(|last| last.position > head) {
-                return vec![];
-            }
-            kept.between(after, upto).cloned().collect()
-        };
+    /// The position of the last event that is kept; 0 if none is.
+    pub(super) fn end(&self) -> Position {
+        self.lock().events.back().map_or(0, |last| last.position)
+    }
+
+    /// What comes right after a position, up to another that the log has, as far as it is kept.
+    pub(super) fn events(&self, after: Position, upto: Position) -> Vec<Recorded> {
+        let found: Vec<Arc<Recorded>> = self.lock().between(after, upto).cloned().collect();
         found.iter().map(|event| Recorded::clone(event)).collect()
     }
 
@@ -114,18 +114,16 @@ impl Kept {
                 self.early_bytes -= size(&same);
             }
             if self.early_bytes > MOST_EARLY_BYTES {
-                self.begin_anew();
+                // Nobody reads here what another process stored.
+                *self = Self::default();
             }
         } else if event.position == next {
             self.push(event);
             self.take_early();
-        }
-    }
-
-    /// Nobody tells of what is missing: it is another process that stored it.
-    fn begin_anew(&mut self) {
-        for event in std::mem::take(self).early.into_values() {
-            self.add(event);
+        } else if self.at(event.position).is_some_and(|same| same.id != event.id) {
+            // The database has lost its end since, and has got another one.
+            *self = Self::default();
+            self.push(event);
         }
     }
 
@@ -163,7 +161,7 @@ impl Kept {
 }
 
 fn size(event: &Recorded) -> usize {
-    event.body.get().len()
+    OVERHEAD + event.body.get().len()
 }
 
 #[cfg(test)]
@@ -208,27 +206,27 @@ mod tests {
     const NONE: &[Position] = &[];
 
     /// The positions of what is told.
-    fn kept(recent: &Recent, after: Position, upto: Position, head: Position) -> Vec<Position> {
-        recent.events(after, upto, head).iter().map(|event| event.position).collect()
+    fn kept(recent: &Recent, after: Position, upto: Position) -> Vec<Position> {
+        recent.events(after, upto).iter().map(|event| event.position).collect()
     }
 
     #[test]
     fn what_is_kept_is_told_up_to_where_it_ends_and_never_past_a_gap() {
         let recent = Recent::default();
-        assert_eq!(kept(&recent, 0, 10, 99), NONE);
+        assert_eq!(kept(&recent, 0, 10), NONE);
         recent.keep(events(5..=8));
         recent.keep(events(7..=9));
-        assert_eq!(kept(&recent, 3, 9, 99), NONE, "4 is not there");
-        assert_eq!(kept(&recent, 4, 7, 99), (5..=7).collect::<Vec<_>>());
-        assert_eq!(kept(&recent, 7, 20, 99), (8..=9).collect::<Vec<_>>());
-        assert_eq!(kept(&recent, 9, 20, 99), NONE);
-        assert_eq!(kept(&recent, 4, 7, 8), NONE, "the log has lost its end");
+        assert_eq!(kept(&recent, 3, 9), NONE, "4 is not there");
+        assert_eq!(kept(&recent, 4, 7), (5..=7).collect::<Vec<_>>());
+        assert_eq!(kept(&recent, 7, 20), (8..=9).collect::<Vec<_>>());
+        assert_eq!(kept(&recent, 9, 20), NONE);
+        assert_eq!(recent.end(), 9);
         assert_eq!(recent.streams(6, 9).map(|streams| streams.len()), Some(3));
         assert_eq!(recent.streams(6, 10), None, "10 is not there");
         recent.keep(events(12..=12));
-        assert_eq!(kept(&recent, 9, 12, 99), NONE, "10 and 11 are not there");
+        assert_eq!(kept(&recent, 9, 12), NONE, "10 and 11 are not there");
         recent.keep(events(10..=11));
-        assert_eq!(kept(&recent, 4, 12, 99), (5..=12).collect::<Vec<_>>());
+        assert_eq!(kept(&recent, 4, 12), (5..=12).collect::<Vec<_>>());
     }
 
     #[test]
@@ -239,10 +237,22 @@ mod tests {
         let body = RawValue::from_string(format!("\"{large}\"")).expect("JSON");
         let large = |position| Recorded { body: body.clone(), ..event(position) };
         recent.keep(vec![large(4)]);
-        assert_eq!(kept(&recent, 0, 2, 99), [1, 2]);
+        assert_eq!(kept(&recent, 0, 2), [1, 2]);
         recent.keep(vec![large(5)]);
-        assert_eq!(kept(&recent, 0, 2, 99), NONE);
-        assert_eq!(kept(&recent, 3, 9, 99), [4, 5]);
+        assert_eq!(kept(&recent, 0, 9), NONE);
+        recent.keep(events(6..=7));
+        assert_eq!(kept(&recent, 5, 9), [6, 7]);
+    }
+
+    #[test]
+    fn another_event_at_a_place_that_is_known_is_begun_from() {
+        let recent = Recent::default();
+        recent.keep(events(1..=9));
+        let other = Recorded { id: Uuid::from_u128(77), ..event(5) };
+        recent.keep(vec![other]);
+        recent.keep(events(6..=6));
+        assert_eq!(kept(&recent, 0, 5), NONE);
+        assert_eq!(kept(&recent, 4, 9), [5, 6]);
     }
 
     #[test]
@@ -271,7 +281,7 @@ mod tests {
         let recent = Recent::default();
         let most = Position::try_from(MOST).expect("fits");
         recent.keep(events(1..=most + 10));
-        assert_eq!(kept(&recent, 9, 20, most + 10), NONE);
-        assert_eq!(kept(&recent, 10, 20, most + 10), (11..=20).collect::<Vec<_>>());
+        assert_eq!(kept(&recent, 9, 20), NONE);
+        assert_eq!(kept(&recent, 10, 20), (11..=20).collect::<Vec<_>>());
     }
 }

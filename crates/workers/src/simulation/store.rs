@@ -56,7 +56,10 @@ impl EventStore for Log {
     }
 
     async fn recall(&self, stream: StreamId, after: Version) -> Result<Option<Recalled>, Error> {
-        let Memory { from, upto } = *self.0.state().memory();
+        let Memory { from, upto, known } = *self.0.state().memory();
+        if known > upto {
+            return Ok(None);
+        }
         let mut events = self.0.log.load(stream, 0, usize::MAX).await?;
         events.retain(|event| (from + 1..=upto).contains(&event.position));
         if events.first().is_none_or(|first| first.version > after + 1) {

@@ -79,11 +79,13 @@ pub(super) struct State {
     pub(super) trace: Option<Vec<String>>,
 }
 
-/// A stretch of the log that somebody remembers: what comes after one position, up to another.
+/// A stretch of the log that somebody remembers: what comes after one position, up to another. What they
+/// know to be there may go further.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Memory {
     pub(super) from: Position,
     pub(super) upto: Position,
+    pub(super) known: Position,
 }
 
 impl World {
@@ -174,7 +176,7 @@ impl World {
 impl State {
     /// What whoever is having a turn remembers; nothing if they were just born.
     pub(super) fn memory(&mut self) -> &mut Memory {
-        let born = Memory { from: self.head, upto: self.head };
+        let born = Memory { from: self.head, upto: self.head, known: self.head };
         self.memories.entry(self.turn).or_insert(born)
     }
 
@@ -183,10 +185,13 @@ impl State {
     pub(super) fn remember(&mut self, count: usize, done: &Result<Appended, Error>) {
         let memory = self.memory();
         match done {
-            Ok(done) if done.position <= memory.upto + Position::try_from(count).expect("few") => {
-                memory.upto = memory.upto.max(done.position);
+            Ok(done) => {
+                let follows = memory.upto + Position::try_from(count).expect("few");
+                if done.position <= follows {
+                    memory.upto = memory.upto.max(done.position);
+                }
+                memory.known = memory.known.max(done.position);
             }
-            Ok(_) => {}
             Err(_) => memory.from = memory.upto,
         }
     }
