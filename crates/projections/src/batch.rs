@@ -21,7 +21,7 @@ pub(crate) struct Batch {
     /// How many bytes the bodies have.
     pub(crate) bytes: usize,
     /// Whether it ends before what was read, because that was too much for one batch.
-    pub(crate) is_cut: bool,
+    is_cut: bool,
     seen: Vec<Seen>,
     broken: Vec<Broken>,
 }

@@ -101,11 +101,11 @@ struct Judged {
 
 impl<'a> Batch<'a> {
     /// Appends, with the salts of their events.
-    pub(super) fn of(appends: impl IntoIterator<Item = (&'a Append, Vec<Salt>)>) -> Self {
+    pub(super) fn of<S: AsRef<[Salt]>>(appends: impl IntoIterator<Item = (&'a Append, S)>) -> Self {
         let mut batch = Self::default();
         for (append, salts) in appends {
             batch.add(append);
-            batch.events.salts.extend(salts);
+            batch.events.salts.extend_from_slice(salts.as_ref());
         }
         batch
     }

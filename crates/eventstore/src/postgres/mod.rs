@@ -353,8 +353,9 @@ impl EventStore for PgEventStore {
                     recent.inspect(|recent| recent.forget());
                     continue;
                 }
-                if upto == ends.head {
-                    recent.inspect(|recent| recent.keep(new.clone()));
+                if let Some(recent) = recent.filter(|_| upto == ends.head) {
+                    let end = recent.end();
+                    recent.keep(new.iter().filter(|event| event.position > end).cloned().collect());
                 }
                 events.append(&mut new);
                 return Ok(events);

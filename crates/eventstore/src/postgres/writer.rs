@@ -179,7 +179,7 @@ async fn stored(
     {
         return Ok(vec![outcome]);
     }
-    Batch::of(group.iter().map(|job| (&*job.append, job.salts.clone()))).run(log, db).await
+    Batch::of(group.iter().map(|job| (&*job.append, &job.salts))).run(log, db).await
 }
 
 /// Whether an error is about what was sent, so that without it the rest can be stored: data

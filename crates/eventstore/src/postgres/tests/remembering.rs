@@ -26,6 +26,15 @@ fn rich(id: u128) -> Append {
     Append { meta, ..plain }
 }
 
+/// A store that has appended the first event of a stream, to which another process then added one.
+async fn with_an_event_of_another(pool: &PgPool) -> PgEventStore {
+    let (log, other) =
+        (PgEventStore::new(pool.clone()).for_followers(), PgEventStore::new(pool.clone()));
+    log.append(one(1, Expected::None, [1])).await.expect("appends");
+    other.append(one(1, Expected::At(1), [2])).await.expect("appends");
+    log
+}
+
 fn told(events: &[Recorded]) -> String {
     format!("{events:#?}")
 }
@@ -54,10 +63,7 @@ async fn what_is_remembered_is_what_was_stored(pool: PgPool) {
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn nothing_is_recalled_while_something_is_known_to_be_there_and_was_not_read(pool: PgPool) {
-    let (log, other) =
-        (PgEventStore::new(pool.clone()).for_followers(), PgEventStore::new(pool.clone()));
-    log.append(one(1, Expected::None, [1])).await.expect("appends");
-    other.append(one(1, Expected::At(1), [2])).await.expect("appends");
+    let log = with_an_event_of_another(&pool).await;
     log.append(one(2, Expected::None, [3])).await.expect("appends");
     assert!(recalled(&log, 1).await.is_none(), "what is not known may be of any stream");
     assert!(recalled(&log, 2).await.is_none(), "it stands behind what is not known");
@@ -70,10 +76,7 @@ async fn nothing_is_recalled_while_something_is_known_to_be_there_and_was_not_re
 /// Sent again, such as over a connection that was lost: nobody knows where it stands.
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn what_was_stored_before_is_not_remembered_and_neither_is_what_it_belongs_to(pool: PgPool) {
-    let (log, other) =
-        (PgEventStore::new(pool.clone()).for_followers(), PgEventStore::new(pool.clone()));
-    log.append(one(1, Expected::None, [1])).await.expect("appends");
-    other.append(one(1, Expected::At(1), [2])).await.expect("appends");
+    let log = with_an_event_of_another(&pool).await;
     log.append(one(1, Expected::At(1), [2])).await.expect("it is there already");
     assert!(recalled(&log, 1).await.is_none());
 }
