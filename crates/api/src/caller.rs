@@ -3,9 +3,9 @@
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use domain::api_key::{Access, Token};
+use domain::api_key::{Access, ApiKey, Token};
 use domain::{Actor, Id, Tenant};
-use eventstore::{Clock, Metadata};
+use eventstore::{Clock, Metadata, StreamId, Version};
 use uuid::Uuid;
 
 use crate::gateway::RequestId;
@@ -37,6 +37,33 @@ impl Caller {
             traceparent: self.traceparent.clone(),
             at: clock.now(),
         }
+    }
+
+    /// Who sent a request if their key still is what it was when it was last looked at; with its stream
+    /// and version, for the log to judge that.
+    pub(crate) fn remembered(parts: &Parts, app: &App) -> Option<(Self, (StreamId, Version))> {
+        let token = bearer(&parts.headers)?;
+        let id = Id::from_uuid(token.key);
+        let (key, version) = app.api_keys.remembered(token.tenant, id)?;
+        let caller = Self::with(&token, &key, parts, app).ok()?;
+        Some((caller, (StreamId::of(token.tenant, id), version)))
+    }
+
+    /// Who sent a request, if the key opens and may do that.
+    fn with(token: &Token, key: &ApiKey, parts: &Parts, app: &App) -> Result<Self, Problem> {
+        let access = key.opens(token).ok_or_else(unauthenticated)?;
+        let request = parts.extensions.get::<RequestId>().map_or_else(|| app.clock.id(), |id| id.0);
+        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let caller = Self {
+            tenant: token.tenant,
+            key: token.key,
+            access,
+            request,
+            traceparent: traceparent.filter(|text| is_traceparent(text)).map(str::to_owned),
+        };
+        let looks = parts.method == Method::GET || parts.method == Method::HEAD;
+        caller.needs(if looks { Access::Read } else { Access::Write })?;
+        Ok(caller)
     }
 
     /// Whose data a request says to be about, whoever sent it.
@@ -72,19 +99,7 @@ where
         let app = App::from_ref(state);
         let token = bearer(&parts.headers).ok_or_else(unauthenticated)?;
         let key = app.api_keys.look(&*app.log, token.tenant, Id::from_uuid(token.key)).await?;
-        let access = key.opens(&token).ok_or_else(unauthenticated)?;
-        let request = parts.extensions.get::<RequestId>().map_or_else(|| app.clock.id(), |id| id.0);
-        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        let caller = Self {
-            tenant: token.tenant,
-            key: token.key,
-            access,
-            request,
-            traceparent: traceparent.filter(|text| is_traceparent(text)).map(str::to_owned),
-        };
-        let looks = parts.method == Method::GET || parts.method == Method::HEAD;
-        caller.needs(if looks { Access::Read } else { Access::Write })?;
-        Ok(caller)
+        Self::with(&token, &key, parts, &app)
     }
 }
 

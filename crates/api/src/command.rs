@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Aggregate, Fault, Id, Tenant};
@@ -134,12 +135,18 @@ impl<B: Payload> FromRequest<App> for Command<B> {
     async fn from_request(request: HttpRequest, app: &App) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, app).await?;
-        let bytes = read_body(body, BODY_LIMIT).await?;
+        Self::of(caller, &parts, &read_body(body, BODY_LIMIT).await?)
+    }
+}
+
+impl<B: Payload> Command<B> {
+    /// A command of a caller, with its whole body.
+    pub(crate) fn of(caller: Caller, parts: &Parts, bytes: &Bytes) -> Result<Self, Problem> {
         // Without the query: how long to wait for an answer is no part of the command.
         let target = parts.uri.path();
         let key = key(&parts.headers)?.map(|key| {
             let mut hash = Sha256::new();
-            for part in [parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &bytes] {
+            for part in [parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", bytes] {
                 hash.update(part);
             }
             CommandKey {
@@ -149,7 +156,7 @@ impl<B: Payload> FromRequest<App> for Command<B> {
             }
         });
         let if_match = if_match(&parts.headers)?;
-        Ok(Self { caller, if_match, key, body: B::read(&parts.headers, &bytes)? })
+        Ok(Self { caller, if_match, key, body: B::read(&parts.headers, bytes)? })
     }
 }
 
@@ -231,18 +238,20 @@ impl<B> Command<B> {
         answer: Answer<'_, A, V>,
     ) -> Result<Done, Problem> {
         let held = Held::new(self.caller.tenant, id);
-        Ok(self.carry_out(app, held, command, answer).await?.done)
+        Ok(self.carry_out(app, held, command, answer, &[]).await?.done)
     }
 
-    /// Gives the command that makes an aggregate, whose id was made for it; tells what happened to it.
+    /// Gives the command that makes an aggregate, whose id was made for it, if other streams still are as
+    /// they were when that was decided; tells what happened to it.
     pub(crate) async fn begin<A: Aggregate, V: Serialize>(
         &self,
         app: &App,
         id: Id<A>,
         command: &A::Command,
         answer: Answer<'_, A, V>,
-    ) -> Result<Begun<A>, Problem> {
-        self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer).await
+        given: &[(StreamId, Version)],
+    ) -> Result<Begun<A>, ExecuteError<A::Refusal>> {
+        self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer, given).await
     }
 
     async fn carry_out<A: Aggregate, V: Serialize>(
@@ -251,7 +260,8 @@ impl<B> Command<B> {
         mut held: Held<A>,
         command: &A::Command,
         answer: Answer<'_, A, V>,
-    ) -> Result<Begun<A>, Problem> {
+        given: &[(StreamId, Version)],
+    ) -> Result<Begun<A>, ExecuteError<A::Refusal>> {
         let reply = |state: &A| Reply {
             status: answer.status.as_u16(),
             location: answer.location.clone(),
@@ -262,6 +272,7 @@ impl<B> Command<B> {
             if_match: self.if_match,
             reply: self.key.clone().map(|key| Keyed { key, reply: &reply }),
             fence: None,
+            given: given.to_vec(),
         };
         match held.execute(&*app.log, command, &request).await {
             Ok(_) => {
@@ -273,7 +284,7 @@ impl<B> Command<B> {
                 let done = Done { reply, version, position, replayed: true };
                 Ok(Begun { done, added: vec![], meta: request.meta })
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }

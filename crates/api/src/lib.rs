@@ -16,6 +16,7 @@ mod queries;
 mod query;
 mod serve;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,9 +37,26 @@ use docs::Security;
 pub use problem::Problem;
 pub use serve::serve;
 
-/// What the handlers share.
+/// What the handlers share; each layer of each request has one, so it is no more than a pointer.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Services>);
+
+impl From<Services> for App {
+    fn from(services: Services) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+/// What requests are answered with.
+pub struct Services {
     /// The log, through the command role.
     pub log: Arc<dyn EventStore>,
     /// What proves the log, through the same role.

@@ -138,6 +138,10 @@ impl<R: Refusal> From<ExecuteError<R>> for Problem {
             ExecuteError::Replayed(_) => {
                 Self::new(StatusCode::CONFLICT, "busy", "the request was answered meanwhile")
             }
+            ExecuteError::Outdated => {
+                let detail = "what the request was decided on changed meanwhile; send it again";
+                Self::new(StatusCode::CONFLICT, "busy", detail)
+            }
             ExecuteError::Store(error) => error.into(),
         }
     }

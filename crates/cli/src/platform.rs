@@ -87,7 +87,7 @@ impl Platform {
             email: email(settings)?,
             mail_from: settings.mail.from.clone(),
         };
-        let app = api::App {
+        let app = api::App::from(api::Services {
             log: log.clone(),
             trees,
             moves: Arc::new(Moves::new(log.clone())),
@@ -101,7 +101,7 @@ impl Platform {
             models,
             leaving: leaving.subscribe(),
             pulse,
-        };
+        });
         Ok(Self { log, clock, app, leaving, work: Arc::new(work), pools })
     }
 }

@@ -1,5 +1,7 @@
 //! The write side of the platform: load, decide, append.
 
+use std::iter;
+
 use domain::{Aggregate, FOLD, Id, Kind, Refusal, Tenant};
 
 use crate::ahead::like;
@@ -33,19 +35,36 @@ pub struct Request<'a, A> {
     pub reply: Option<Keyed<'a, A>>,
     /// On behalf of which slice of shared work it is carried out, if of one.
     pub fence: Option<Fence>,
+    /// Other streams on which it was decided, with the versions that they had: what follows is only
+    /// stored if they still have them.
+    pub given: Vec<(StreamId, Version)>,
 }
 
 impl<A> Request<'_, A> {
     /// A command that is sent once, whatever the version.
     #[must_use]
     pub fn new(meta: Metadata) -> Self {
-        Self { meta, if_match: None, reply: None, fence: None }
+        Self { meta, if_match: None, reply: None, fence: None, given: vec![] }
     }
 
     /// The same on behalf of a slice of shared work.
     #[must_use]
     pub fn under(self, fence: Fence) -> Self {
         Self { fence: Some(fence), ..self }
+    }
+
+    fn is_given(&self, stream: StreamId) -> bool {
+        self.given.iter().any(|(given, _)| *given == stream)
+    }
+
+    /// What other streams must look like, to which nothing is added.
+    fn given(&self) -> impl Iterator<Item = StreamAppend> {
+        self.given.iter().map(|(stream, version)| StreamAppend {
+            stream: *stream,
+            expected: Expected::At(*version),
+            subject: None,
+            events: vec![],
+        })
     }
 }
 
@@ -82,6 +101,9 @@ pub enum ExecuteError<R> {
         /// The version it has.
         actual: Version,
     },
+    /// Another stream on which it was decided has changed since; nothing was stored.
+    #[error("what the command was decided on has changed")]
+    Outdated,
     /// The command was answered before; this is the answer.
     #[error("the command was answered before")]
     Replayed(Answered),
@@ -286,6 +308,11 @@ impl<A: Aggregate> Held<A> {
             }
             match self.once(store, command, request).await {
                 Ok(false) | Err(ExecuteError::Refused(_)) if trusted => {}
+                Err(ExecuteError::Store(Error::Conflict { stream, .. }))
+                    if stream != self.stream && request.is_given(stream) =>
+                {
+                    return Err(ExecuteError::Outdated);
+                }
                 Err(ExecuteError::Store(Error::Conflict { .. })) if attempt < ATTEMPTS => {
                     attempt += 1;
                 }
@@ -318,15 +345,15 @@ impl<A: Aggregate> Held<A> {
         }
         let drafts = drafts(&events, self.stream, self.version, request.meta.causation);
         let size: usize = drafts.iter().map(|draft| draft.body.len()).sum();
-        let expected = Expected::At(self.version);
+        let added = StreamAppend {
+            stream: self.stream,
+            expected: Expected::At(self.version),
+            subject: after.subject(),
+            events: drafts,
+        };
         let append = Append {
             meta: request.meta.clone(),
-            streams: vec![StreamAppend {
-                stream: self.stream,
-                expected,
-                subject: after.subject(),
-                events: drafts,
-            }],
+            streams: iter::once(added).chain(request.given()).collect(),
             reply: request.reply.as_ref().map(|keyed| (keyed.key.clone(), (keyed.reply)(&after))),
             fence: request.fence,
         };

@@ -41,6 +41,12 @@ impl<A: Aggregate> Known<A> {
         Self { most, kept: Mutex::default() }
     }
 
+    /// The state of an aggregate as it was when somebody last looked, with its version then: for whoever
+    /// has the log judge whether it still is so ([`crate::Request::given`]).
+    pub fn remembered(&self, tenant: Id<Tenant>, id: Id<A>) -> Option<(Arc<A>, Version)> {
+        self.lock().get(&(tenant.as_uuid(), id.as_uuid())).cloned()
+    }
+
     /// The state of an aggregate; that of one without events if it has none.
     pub async fn look(
         &self,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::workflow::{Plan, Workflow};
 use domain::{Fault, Id, Tenant};
 
-use crate::{Error, EventStore, Known};
+use crate::{Error, EventStore, Known, Version};
 
 /// How many workflows are kept with the text of all their versions.
 const WORKFLOWS: usize = 100;
@@ -68,6 +68,15 @@ impl Plans {
         workflow: Id<Workflow>,
     ) -> Result<Arc<Workflow>, Error> {
         self.workflows.look(store, tenant, workflow).await
+    }
+
+    /// A workflow as it was when somebody last looked, as [`Known::remembered`].
+    pub fn remembered(
+        &self,
+        tenant: Id<Tenant>,
+        workflow: Id<Workflow>,
+    ) -> Option<(Arc<Workflow>, Version)> {
+        self.workflows.remembered(tenant, workflow)
     }
 
     /// A version of a workflow for a new execution, as above.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request as HttpRequest, State};
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Path, Request as HttpRequest, State};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use domain::execution::{self, Execution, NewExecution, Phase, Trigger};
 use domain::workflow::Workflow;
 use domain::{Fact, Id, Tenant};
-use eventstore::{Position, Priority, Recorded, StreamId, Version, fact, load};
+use eventstore::{ExecuteError, Position, Priority, Recorded, StreamId, Version, fact, load};
 use projections::told;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +20,8 @@ use uuid::Uuid;
 
 use super::subjects;
 use crate::caller::Caller;
-use crate::command::{Answer, Begun, Command, Json, id, until};
+use crate::command::{Answer, Begun, Command, Json, id, read_body, until};
+use crate::gateway::BODY_LIMIT;
 use crate::queries::{self, ExecutionView};
 use crate::query::{Parameters, Wait, parse_wait};
 use crate::{App, Problem};
@@ -87,28 +90,70 @@ pub(super) struct Cancel {
     reason: String,
 }
 
-/// A start as it came in, with what its workflow was then. That is looked for while the caller is: both
-/// are questions to the log, which go out together.
-pub(super) struct Starting {
-    command: Command<Json<Execute>>,
-    known: Result<Arc<Workflow>, eventstore::Error>,
+/// What a start is decided on: who wants it, and what the workflow is.
+struct Basis {
+    caller: Caller,
+    workflow: Arc<Workflow>,
+    /// What the log is to judge because nobody asked it; empty if somebody did.
+    given: Vec<(StreamId, Version)>,
 }
 
-impl FromRequest<App> for Starting {
-    type Rejection = Problem;
+impl Basis {
+    /// As this process remembers it. Nothing is answered, let alone refused, on the strength of that: only
+    /// if the log finds that it still is so while it stores the start, the start counts.
+    fn remembered(app: &App, parts: &Parts, workflow: Id<Workflow>) -> Option<Self> {
+        let (caller, key) = Caller::remembered(parts, app)?;
+        let (state, version) = app.plans.remembered(caller.tenant, workflow)?;
+        let given = vec![key, (StreamId::of(caller.tenant, workflow), version)];
+        Some(Self { caller, workflow: state, given })
+    }
 
-    async fn from_request(request: HttpRequest, app: &App) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        let path = Path::<String>::from_request_parts(&mut parts, app).await.ok();
-        let workflow = path.and_then(|Path(text)| Uuid::parse_str(&text).ok()).map(Id::from_uuid);
-        let look = async |tenant| match Option::zip(tenant, workflow) {
+    /// As it is now. Both are questions to the log, which go out together.
+    async fn asked(
+        app: &App,
+        parts: &mut Parts,
+        workflow: Option<Id<Workflow>>,
+    ) -> Result<Self, Problem> {
+        let claimed = Option::zip(Caller::claimed(&parts.headers), workflow);
+        let look = async || match claimed {
             Some((tenant, workflow)) => app.plans.workflow(&*app.log, tenant, workflow).await,
             None => Ok(Arc::default()),
         };
-        let tenant = Caller::claimed(&parts.headers);
-        let request = HttpRequest::from_parts(parts, body);
-        let (command, known) = tokio::join!(Command::from_request(request, app), look(tenant));
-        Ok(Self { command: command?, known })
+        let (caller, workflow) = tokio::join!(Caller::from_request_parts(parts, app), look());
+        Ok(Self { caller: caller?, workflow: workflow?, given: vec![] })
+    }
+}
+
+/// An execution that was begun, maybe by an earlier request of the same key.
+struct Started {
+    execution: Id<Execution>,
+    begun: Begun<Execution>,
+}
+
+/// How a start can fail.
+enum Unstarted {
+    /// Nothing was stored.
+    Refused(Problem),
+    /// It may have been.
+    Failed(Problem),
+}
+
+impl Unstarted {
+    /// It takes more than what is remembered.
+    fn unasked() -> Self {
+        Self::Refused(ExecuteError::<execution::Refusal>::Outdated.into())
+    }
+}
+
+impl From<Problem> for Unstarted {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<Unstarted> for Problem {
+    fn from((Unstarted::Refused(problem) | Unstarted::Failed(problem)): Unstarted) -> Self {
+        problem
     }
 }
 
@@ -127,36 +172,33 @@ impl FromRequest<App> for Starting {
 )]
 pub(super) async fn execute(
     State(app): State<App>,
-    Path(workflow): Path<String>,
+    Path(path): Path<String>,
     Parameters(Wait { wait }): Parameters<Wait>,
-    Starting { command, known }: Starting,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let workflow: Id<Workflow> = id(&workflow, "workflow_not_found", "workflow")?;
-    let wait = wait.as_deref().map(parse_wait).transpose()?;
-    let Json(Execute { input, version, subject, priority }) = &command.body;
-    let tenant = command.caller.tenant;
-    admit(&app, tenant, (*priority).into())?;
-    let (revision, plan) =
-        app.plans.version_of(&*known?, (tenant, workflow), version.as_deref())?;
-    let subject = subjects::named(&app, tenant, subject.as_deref()).await?;
-    let execution: Id<Execution> = Id::from_uuid(app.clock.id());
-    let start = execution::Command::Start(Box::new(NewExecution {
-        id: execution,
-        workflow,
-        revision,
-        plan,
-        input: input.clone(),
-        subject,
-        trigger: Trigger::Api,
-    }));
-    let view = |state: &Execution| Accepted {
-        id: execution.as_uuid(),
-        workflow_id: workflow.as_uuid(),
-        status: status(state.phase()).to_owned(),
+    let (mut parts, body) = request.into_parts();
+    let workflow = id::<Workflow>(&path, "workflow_not_found", "workflow");
+    let wait = wait.as_deref().map(parse_wait).transpose();
+    let named = workflow.as_ref().ok().copied();
+    let remembered = named
+        .filter(|_| wait.is_ok())
+        .and_then(|workflow| Basis::remembered(&app, &parts, workflow));
+    // Nobody's body is read who has no key.
+    let basis = match remembered {
+        Some(basis) => basis,
+        None => Basis::asked(&app, &mut parts, named).await?,
     };
-    let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
-    let answer = Answer::accepted(location, &view);
-    let Begun { done, added, meta } = command.begin(&app, execution, &start, answer).await?;
+    let (workflow, wait) = (workflow?, wait?);
+    let bytes = read_body(body, BODY_LIMIT).await?;
+    let is_remembered = !basis.given.is_empty();
+    let started = match start(&app, workflow, basis, (&parts, &bytes)).await {
+        Err(Unstarted::Refused(_)) if is_remembered => {
+            let basis = Basis::asked(&app, &mut parts, named).await?;
+            start(&app, workflow, basis, (&parts, &bytes)).await
+        }
+        done => done,
+    };
+    let Started { execution, begun: Begun { done, added, meta } } = started?;
     let Some(wait) = wait else { return Ok(done.into_response()) };
     if let Some(told) = told::just_now(&meta, execution.as_uuid(), done.position, added)? {
         return Ok(over(done.position, told));
@@ -165,9 +207,57 @@ pub(super) async fn execute(
     let accepted = serde_json::from_str::<Accepted>(&done.reply.body).ok();
     let began = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
     let seen = if began == execution { done.version } else { 0 };
-    match end(&app, (tenant, workflow, began), (seen, wait)).await? {
+    match end(&app, (meta.tenant, workflow, began), (seen, wait)).await? {
         Some((position, view)) => Ok(over(position, view)),
         None => Ok(done.into_response()),
+    }
+}
+
+/// Starts an execution on the basis of what is known of its caller and its workflow.
+async fn start(
+    app: &App,
+    workflow: Id<Workflow>,
+    Basis { caller, workflow: state, given }: Basis,
+    (parts, bytes): (&Parts, &Bytes),
+) -> Result<Started, Unstarted> {
+    let command = Command::<Json<Execute>>::of(caller, parts, bytes)?;
+    let Json(Execute { input, version, subject, priority }) = &command.body;
+    let tenant = command.caller.tenant;
+    admit(app, tenant, (*priority).into())?;
+    let is_remembered = !given.is_empty();
+    if subject.is_some() && is_remembered {
+        // Nobody is made known to the keyring before it is asked who wants that.
+        return Err(Unstarted::unasked());
+    }
+    let (revision, plan) = app
+        .plans
+        .version_of(&state, (tenant, workflow), version.as_deref())
+        .map_err(Problem::from)?;
+    let subject = subjects::named(app, tenant, subject.as_deref()).await?;
+    let execution: Id<Execution> = Id::from_uuid(app.clock.id());
+    let input = input.clone();
+    let new = NewExecution {
+        id: execution,
+        workflow,
+        revision,
+        plan,
+        input,
+        subject,
+        trigger: Trigger::Api,
+    };
+    let start = execution::Command::Start(Box::new(new));
+    let view = |state: &Execution| Accepted {
+        id: execution.as_uuid(),
+        workflow_id: workflow.as_uuid(),
+        status: status(state.phase()).to_owned(),
+    };
+    let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
+    let answer = Answer::accepted(location, &view);
+    match command.begin(app, execution, &start, answer, &given).await {
+        Ok(begun) if begun.done.replayed && is_remembered => Err(Unstarted::unasked()),
+        Ok(begun) => Ok(Started { execution, begun }),
+        Err(error @ ExecuteError::Store(_)) => Err(Unstarted::Failed(error.into())),
+        Err(error) => Err(Unstarted::Refused(error.into())),
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let execution = find(&app, caller.tenant, &path).await?;
     let stream = StreamId::of(caller.tenant, execution);
-    let lines = pages(app.log, stream).map_ok(|event| line(&event) + "\n");
+    let lines = pages(app.log.clone(), stream).map_ok(|event| line(&event) + "\n");
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Body::from_stream(lines)).into_response())
 }

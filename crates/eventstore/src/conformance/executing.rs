@@ -16,6 +16,7 @@ pub(super) async fn check(store: &dyn EventStore) {
     another_tenants_aggregate_is_unknown(store).await;
     what_is_known_is_as_new_as_the_question(store).await;
     who_is_wrongly_taken_for_unborn_is_looked_at(store).await;
+    what_others_were_like_when_it_was_decided_they_still_are(store).await;
     a_stale_caller_is_told_the_version(store).await;
     a_repeated_command_gets_its_answer(store).await;
     a_command_that_changes_nothing_is_answered_too(store).await;
@@ -93,6 +94,27 @@ async fn who_is_wrongly_taken_for_unborn_is_looked_at(store: &dyn EventStore) {
     let mut second = Held::unborn(t, tally);
     assert!(second.execute(store, &Command::Add(2), &nth(t, 2)).await.expect("adds"));
     assert_eq!((second.version, second.state.sum), (2, 3));
+}
+
+async fn what_others_were_like_when_it_was_decided_they_still_are(store: &dyn EventStore) {
+    let (t, other, new) = (tenant(73), id(1), id(2));
+    execute(store, other, &Command::Add(1), &nth(t, 1)).await.expect("adds");
+    let given = |cause, versions: &[(Id<Tally>, Version)]| Request {
+        given: versions.iter().map(|(id, version)| (StreamId::of(t, *id), *version)).collect(),
+        ..nth(t, cause)
+    };
+    let add = async |request| Held::unborn(t, new).execute(store, &Command::Add(5), &request).await;
+    let outdated = add(given(2, &[(other, 0)])).await;
+    assert!(matches!(outdated, Err(ExecuteError::Outdated)), "{outdated:?}");
+    let outdated = add(given(2, &[(other, 1), (id(3), 1)])).await;
+    assert!(matches!(outdated, Err(ExecuteError::Outdated)), "{outdated:?}");
+    assert_eq!(store.version(StreamId::of(t, new)).await.expect("asks"), 0, "nothing was stored");
+    assert!(add(given(2, &[(other, 1), (id(3), 0)])).await.expect("adds"));
+
+    execute(store, other, &Command::Add(1), &nth(t, 3)).await.expect("adds");
+    assert!(add(given(2, &[(other, 1)])).await.expect("is told that it was stored before"));
+    assert_eq!(store.version(StreamId::of(t, new)).await.expect("asks"), 1, "once");
+    assert_eq!(load(store, t, other).await.expect("loads").1, 2, "nothing was added to it");
 }
 
 async fn a_stale_caller_is_told_the_version(store: &dyn EventStore) {

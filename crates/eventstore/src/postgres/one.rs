@@ -1,4 +1,5 @@
 //! One append to one stream, as one call of `es.append_one`: what somebody who is alone mostly does.
+//! Other streams may be named that must have certain versions.
 
 use domain::Timestamp;
 use sqlx::PgConnection;
@@ -6,7 +7,8 @@ use uuid::Uuid;
 
 use super::batch::{Outcome, Salt, actor, answer_id};
 use crate::{
-    Append, Appended, CommandKey, Fence, Metadata, Position, Reply, StreamId, Version, judge,
+    Append, Appended, CommandKey, Fence, Metadata, Position, Reply, StreamAppend, StreamId,
+    Version, judge,
 };
 
 /// An append to one stream whose version must be a certain one, laid out as `es.append_one` takes it.
@@ -23,13 +25,43 @@ pub(super) struct One<'a> {
     bodies: Vec<&'a [u8]>,
     reply: Option<&'a (CommandKey, Reply)>,
     fence: Option<Fence>,
+    given: Given,
+}
+
+/// Streams that must have certain versions.
+#[derive(Default)]
+struct Given {
+    tenants: Vec<Uuid>,
+    categories: Vec<&'static str>,
+    ids: Vec<Uuid>,
+    versions: Vec<Version>,
+}
+
+impl Given {
+    /// What is expected of streams to which nothing is added, if it is of this kind.
+    fn of(parts: &[StreamAppend]) -> Option<Self> {
+        let mut given = Self::default();
+        for part in parts {
+            let StreamId { tenant, category, id } = part.stream;
+            let version = part.expected.exactly().filter(|version| *version > 0)?;
+            if !part.events.is_empty() || given.ids.contains(&id) {
+                return None;
+            }
+            given.tenants.push(tenant.as_uuid());
+            given.categories.push(category);
+            given.ids.push(id);
+            given.versions.push(version);
+        }
+        Some(given)
+    }
 }
 
 impl<'a> One<'a> {
     /// The append with the salts of its events, if it is of this kind.
     pub(super) fn of(append: &'a Append, salts: &'a [Salt]) -> Option<Self> {
         let Append { meta, streams, reply, fence } = append;
-        let [part] = streams.as_slice() else { return None };
+        let (part, given) = streams.split_first()?;
+        let given = Given::of(given)?;
         let expected = part.expected.exactly().filter(|_| !part.events.is_empty())?;
         Some(Self {
             stream: part.stream,
@@ -44,6 +76,7 @@ impl<'a> One<'a> {
             bodies: part.events.iter().map(|draft| draft.body.as_bytes()).collect(),
             reply: reply.as_ref(),
             fence: *fence,
+            given,
         })
     }
 
@@ -53,13 +86,13 @@ impl<'a> One<'a> {
         log: i16,
         db: &mut PgConnection,
     ) -> Result<Option<Outcome>, sqlx::Error> {
-        let Self { stream, meta, fence, .. } = self;
+        let Self { stream, meta, fence, given, .. } = self;
         let (key, reply) = self.reply.map(|(key, reply)| (key, reply)).unzip();
         let tenant = meta.tenant.as_uuid();
         let (head, recorded_at): (Option<Position>, Option<Timestamp>) = sqlx::query_as(
             "SELECT head, es.recorded_at($1, head)
              FROM es.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                 $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) AS head",
+                 $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) AS head",
         )
         .bind(log)
         .bind(stream.tenant.as_uuid())
@@ -86,11 +119,16 @@ impl<'a> One<'a> {
         .bind(fence.map(|fence| fence.lease))
         .bind(fence.map(|fence| fence.slice))
         .bind(fence.map(|fence| fence.epoch))
+        .bind(&given.tenants)
+        .bind(&given.categories)
+        .bind(&given.ids)
+        .bind(&given.versions)
         .fetch_one(db)
         .await?;
         let count = Position::try_from(self.ids.len()).unwrap_or(Position::MAX);
         Ok(head.map(|head| {
-            let versions = vec![self.expected + count];
+            let mut versions = vec![self.expected + count];
+            versions.extend(&given.versions);
             Outcome::Appended(Appended { position: head + count, versions }, recorded_at)
         }))
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::batch::{Outcome, Salt, answer_id, salts};
-use crate::{Append, Error, Priority, StreamId, Weights};
+use crate::{Append, Error, Priority, StreamAppend, StreamId, Weights};
 
 /// The fewest events that go out while others are under way.
 const AHEAD_EVENTS: usize = 100;
@@ -193,7 +193,7 @@ impl Waiting {
         if !self.is_ready() {
             return group;
         }
-        let (mut streams, mut keys) = (HashSet::new(), HashSet::new());
+        let (mut streams, mut keys) = (HashMap::new(), HashSet::new());
         let mut later = VecDeque::new();
         while let Some(job) = self.jobs.pop_front() {
             if job.done.is_closed() {
@@ -251,15 +251,20 @@ impl Waiting {
     }
 }
 
-/// Whether an append shares no stream and no key with those before it; then takes note of its own.
-fn apart(append: &Append, streams: &mut HashSet<StreamId>, keys: &mut HashSet<Uuid>) -> bool {
+/// Whether an append shares no stream and no key with those before it; then takes note of its own. A stream
+/// that only must be as expected may be that of many, as long as none of them adds to it: `streams` says
+/// whether one does.
+fn apart(append: &Append, streams: &mut HashMap<StreamId, bool>, keys: &mut HashSet<Uuid>) -> bool {
     let tenant = append.meta.tenant.as_uuid();
     let key = append.reply.as_ref().map(|(key, _)| answer_id(tenant, key.principal, &key.key));
-    let shared = append.streams.iter().any(|part| streams.contains(&part.stream));
-    if shared || key.is_some_and(|key| keys.contains(&key)) {
+    let adds = |part: &StreamAppend| !part.events.is_empty();
+    let shared = |part: &StreamAppend| {
+        streams.get(&part.stream).is_some_and(|is_added_to| *is_added_to || adds(part))
+    };
+    if append.streams.iter().any(shared) || key.is_some_and(|key| keys.contains(&key)) {
         return false;
     }
-    streams.extend(append.streams.iter().map(|part| part.stream));
+    streams.extend(append.streams.iter().map(|part| (part.stream, adds(part))));
     keys.extend(key);
     true
 }
@@ -306,6 +311,22 @@ mod tests {
         assert_eq!(taken(&queue), ids([1, 3]));
         queue.lock().under_way = 0;
         assert_eq!(taken(&queue), ids([2, 5]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([4]));
+    }
+
+    #[test]
+    fn many_may_ask_for_the_same_stream_to_be_as_it_is_but_not_beside_one_that_adds_to_it() {
+        let given = |id| {
+            let mut append = one(id, Expected::None, [id]);
+            append.streams.push(part(stream(9), Expected::At(1), []));
+            append
+        };
+        let adding = |id| one(9, Expected::Any, [id]);
+        let (queue, _answers) = queue([given(1), adding(2), given(3), adding(4), given(5)]);
+        assert_eq!(taken(&queue), ids([1, 3, 5]));
+        queue.lock().under_way = 0;
+        assert_eq!(taken(&queue), ids([2]));
         queue.lock().under_way = 0;
         assert_eq!(taken(&queue), ids([4]));
     }
