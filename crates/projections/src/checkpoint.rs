@@ -1,6 +1,6 @@
 //! How far views have come, and waiting for them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -172,13 +172,25 @@ pub(crate) async fn known(
     Ok(rows.into_iter().map(|(name, position, runs)| (name, (position, runs))).collect())
 }
 
+/// Tells whether a checkpoint was written since: the transaction that wrote it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(transparent)]
+pub(crate) struct Stamp(i64);
+
+#[cfg(test)]
+impl Stamp {
+    pub(crate) fn of(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 /// Takes the checkpoint of a view that runs and stands at `at`, unless somebody else has it.
-pub(crate) async fn take(db: &mut PgConnection, name: &str, at: Position) -> sqlx::Result<bool> {
-    let taken = sqlx::query(
-        "SELECT FROM rm.projection WHERE name = $1 AND position = $2 AND state = 'running'
-         FOR UPDATE SKIP LOCKED",
-    );
-    Ok(taken.bind(name).bind(at).fetch_optional(db).await?.is_some())
+pub(crate) async fn take(
+    db: &mut PgConnection,
+    name: &str,
+    at: Position,
+) -> sqlx::Result<Option<Stamp>> {
+    Ok(take_all(db, &[name], at).await?.remove(name))
 }
 
 /// Takes the checkpoints of these views that run and stand at `at`, but for those that somebody else
@@ -187,9 +199,9 @@ pub(crate) async fn take_all(
     db: &mut PgConnection,
     names: &[&str],
     at: Position,
-) -> sqlx::Result<BTreeSet<String>> {
-    let taken: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM rm.projection
+) -> sqlx::Result<BTreeMap<String, Stamp>> {
+    let taken: Vec<(String, Stamp)> = sqlx::query_as(
+        "SELECT name, xmin::text::bigint FROM rm.projection
          WHERE name = ANY ($1) AND position = $2 AND state = 'running'
          FOR UPDATE SKIP LOCKED",
     )
@@ -215,21 +227,29 @@ pub(crate) async fn advance(
     name: &str,
     to: Position,
     parked: Option<&str>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Stamp> {
     let state = if parked.is_some() { "parked" } else { "running" };
-    sqlx::query(
+    sqlx::query_scalar(
         "UPDATE rm.projection
          SET rate = rm.smoothed(rate, $2 - position, now() - updated_at),
              position = $2, state = $3, error = $4, updated_at = now()
-         WHERE name = $1",
+         WHERE name = $1
+         RETURNING xmin::text::bigint",
     )
     .bind(name)
     .bind(to)
     .bind(state)
     .bind(parked)
-    .execute(db)
+    .fetch_one(db)
     .await
-    .map(drop)
+}
+
+/// A checkpoint that was moved past events that do not concern its view.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Passed {
+    pub(crate) name: String,
+    pub(crate) before: Stamp,
+    pub(crate) after: Stamp,
 }
 
 /// Moves the checkpoints of views that nothing between the two positions concerns, but for those
@@ -239,20 +259,21 @@ pub(crate) async fn pass(
     names: &[&str],
     from: Position,
     to: Position,
-) -> sqlx::Result<u64> {
-    let done = sqlx::query(
-        "UPDATE rm.projection
+) -> sqlx::Result<Vec<Passed>> {
+    sqlx::query_as(
+        "UPDATE rm.projection AS p
          SET rate = rm.smoothed(rate, $3 - position, now() - updated_at),
              position = $3, updated_at = now()
-         WHERE name IN (
-             SELECT name FROM rm.projection
+         FROM (
+             SELECT name, xmin::text::bigint AS before FROM rm.projection
              WHERE name = ANY ($1) AND position = $2 AND state = 'running'
-             FOR UPDATE SKIP LOCKED)",
+             FOR UPDATE SKIP LOCKED) AS mine
+         WHERE p.name = mine.name
+         RETURNING p.name, mine.before, p.xmin::text::bigint AS after",
     )
     .bind(names)
     .bind(from)
     .bind(to)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .fetch_all(db)
+    .await
 }

@@ -238,6 +238,10 @@ impl View for Executions {
         seen.version == 1
     }
 
+    fn goes_on(row: &Row) -> bool {
+        row.ended_at.is_none()
+    }
+
     fn evolve(_: &Key, row: &mut Option<Row>, seen: &Seen) {
         let Fact::Execution(event) = &seen.fact else { return };
         if let Event::Started { .. } = event {

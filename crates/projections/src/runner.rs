@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::batch::{BATCH, Batch, Share, reason};
-use crate::storage::{Schema, Tables};
+use crate::checkpoint::{Passed, Stamp};
+use crate::storage::{Kept, Shelf, Tables};
 use crate::{Error, Projection, Seen, all_views, checkpoint};
 
 /// How long to wait when nothing is known to be new: what another worker left undone is found then.
@@ -49,6 +50,7 @@ pub struct Projector {
     log: Arc<dyn EventStore>,
     views: Vec<&'static dyn Projection>,
     batch: usize,
+    shelf: Shelf,
     /// Which view somebody in this process waits for, and where they are told how far it is.
     told: Option<(&'static str, watch::Sender<Position>)>,
 }
@@ -91,7 +93,7 @@ impl Projector {
         views: Vec<&'static dyn Projection>,
         batch: usize,
     ) -> Self {
-        Self { pool, log, views, batch, told: None }
+        Self { pool, log, views, batch, shelf: Shelf::default(), told: None }
     }
 
     /// Tells how far a view is, whenever this has changed its rows.
@@ -267,8 +269,16 @@ impl Projector {
         }
         let mut results: Vec<_> = stream::iter(jobs).buffered(AT_ONCE).collect().await;
         let passed = checkpoint::pass(&self.pool, idle, batch.after, batch.last).await;
-        results.push(passed.map(|passed| passed > 0).map_err(Error::from));
+        results.push(passed.map(|passed| self.pass(&passed)).map_err(Error::from));
         results
+    }
+
+    /// Takes note of checkpoints that were moved though no row changed; whether there are any.
+    fn pass(&self, passed: &[Passed]) -> bool {
+        for Passed { name, before, after } in passed {
+            self.shelf.pass(name, *before, *after);
+        }
+        !passed.is_empty()
     }
 
     /// Gives a small batch to all views in one transaction, for most of what it costs is the
@@ -283,13 +293,18 @@ impl Projector {
             return Err(sqlx::Error::Decode("a view stops on the way".into()));
         }
         let mut tx = self.pool.begin().await?;
-        let done = write_all(&mut tx, batch, busy, idle).await;
-        match done {
-            Ok(_) => tx.commit().await?,
-            // Not left to the drop, which would hold the checkpoints for a while.
-            Err(_) => tx.rollback().await?,
+        match write_all(&mut tx, &self.shelf, batch, busy, idle).await {
+            Ok((kept, passed)) => {
+                tx.commit().await?;
+                kept.into_iter().for_each(|(view, stamp, kept)| self.shelf.put(view, stamp, kept));
+                Ok(self.pass(&passed))
+            }
+            Err(error) => {
+                // Not left to the drop, which would hold the checkpoints for a while.
+                tx.rollback().await?;
+                Err(error)
+            }
         }
-        done
     }
 
     /// Gives a view its share of a batch; whether it moved. An event that it cannot take in is
@@ -332,13 +347,16 @@ impl Projector {
         share: &Share<'_>,
     ) -> sqlx::Result<bool> {
         let mut tx = self.pool.begin().await?;
-        let done = write(view, &mut tx, after, share).await;
-        if !matches!(done, Ok(true)) {
-            // Not left to the drop, which would hold the checkpoint for a while.
-            tx.rollback().await?;
-            return done;
-        }
+        let (stamp, kept) = match write(view, &mut tx, &self.shelf, after, share).await {
+            Ok(Some(done)) => done,
+            not => {
+                // Not left to the drop, which would hold the checkpoint for a while.
+                tx.rollback().await?;
+                return not.map(|_| false);
+            }
+        };
         tx.commit().await?;
+        self.shelf.put(view.name(), stamp, kept);
         if let Some(reason) = &share.stop {
             tracing::error!(view = view.name(), reason, "a read model is parked");
         }
@@ -346,36 +364,49 @@ impl Projector {
     }
 }
 
+/// Writes what a view makes of its share, and its checkpoint; what is known of its rows then, if it moved.
 async fn write(
     view: &'static dyn Projection,
     db: &mut PgConnection,
+    shelf: &Shelf,
     after: Position,
     share: &Share<'_>,
-) -> sqlx::Result<bool> {
-    if !checkpoint::take(db, view.name(), after).await? {
-        return Ok(false);
-    }
+) -> sqlx::Result<Option<(Stamp, Kept)>> {
+    let Some(stamp) = checkpoint::take(db, view.name(), after).await? else { return Ok(None) };
     prepare(db).await?;
-    apply(view, &mut Tables::of(db, Schema::Live), &share.events).await?;
-    checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
-    Ok(true)
+    let mut kept = shelf.take(view.name(), stamp);
+    apply(view, &mut Tables::live(db, &mut kept), &share.events).await?;
+    let stamp = checkpoint::advance(db, view.name(), share.upto, share.stop.as_deref()).await?;
+    Ok(Some((stamp, kept)))
 }
+
+/// What is known of the rows of views, with the stamps of their checkpoints.
+type AllKept = Vec<(&'static str, Stamp, Kept)>;
 
 async fn write_all(
     db: &mut PgConnection,
+    shelf: &Shelf,
     batch: &Batch,
     busy: &[(&'static dyn Projection, Share<'_>)],
     idle: &[&str],
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<(AllKept, Vec<Passed>)> {
     let names: Vec<&str> = busy.iter().map(|(view, _)| view.name()).collect();
-    let mut moving = checkpoint::take_all(db, &names, batch.after).await?;
+    let moving = checkpoint::take_all(db, &names, batch.after).await?;
     prepare(db).await?;
-    for (view, share) in busy.iter().filter(|(view, _)| moving.contains(view.name())) {
-        apply(*view, &mut Tables::of(db, Schema::Live), &share.events).await?;
+    let mut all = vec![];
+    for (view, share) in busy {
+        let Some(stamp) = moving.get(view.name()) else { continue };
+        let mut kept = shelf.take(view.name(), *stamp);
+        apply(*view, &mut Tables::live(db, &mut kept), &share.events).await?;
+        all.push((view.name(), kept));
     }
-    moving.extend(idle.iter().map(|name| (*name).to_owned()));
-    let moving: Vec<&str> = moving.iter().map(String::as_str).collect();
-    Ok(checkpoint::pass(db, &moving, batch.after, batch.last).await? > 0)
+    let moving: Vec<&str> = moving.keys().map(String::as_str).chain(idle.iter().copied()).collect();
+    let passed = checkpoint::pass(db, &moving, batch.after, batch.last).await?;
+    let stamped = |(view, kept)| {
+        let stamp = passed.iter().find(|passed| passed.name == view)?.after;
+        Some((view, stamp, kept))
+    };
+    Ok((all.into_iter().filter_map(stamped).collect(), passed))
 }
 
 /// Makes a transaction ready for writing rows.

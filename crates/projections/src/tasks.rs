@@ -119,6 +119,10 @@ impl View for Tasks {
         first.is_some_and(|step| is_beginning(&step.what))
     }
 
+    fn goes_on(row: &Row) -> bool {
+        row.ended_at.is_none()
+    }
+
     fn evolve((.., run): &Key, row: &mut Option<Row>, seen: &Seen) {
         let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return };
         for step in turn.steps.iter().filter(|step| integer(step.run) == *run) {

@@ -75,8 +75,7 @@ fn rows<V: View>(seen: &[Seen]) -> sqlx::Result<BTreeMap<V::Key, V::Row>> {
     let mut shown = BTreeMap::new();
     for (key, row) in evolved::<V>(grouped::<V>(&events), BTreeMap::new()) {
         let Some(row) = row else { continue };
-        let row = refetched(&V::TABLE, &key, &row)?;
-        shown.insert(key, row);
+        shown.insert(key, refetched(row)?);
     }
     Ok(shown)
 }

@@ -112,8 +112,8 @@ impl Projection for Usage {
         let hours = added.into_iter().map(|(key, sums)| (key, Some(sums))).collect();
         // What came and went meanwhile was never there.
         open.retain(|key, row| row.is_some() || there.contains(key));
-        tables.save(&OPEN, open).await?;
-        tables.save(&HOURLY, hours).await
+        tables.save(&OPEN, open, |_| true).await?;
+        tables.save(&HOURLY, hours, |_| true).await
     }
 }
 

@@ -89,6 +89,11 @@ pub trait View: Send + Sync + 'static {
         false
     }
 
+    /// Whether more is likely to happen to a row soon: then it is remembered for a while.
+    fn goes_on(_row: &Self::Row) -> bool {
+        true
+    }
+
     /// Notes `seen` in one of its rows; `None` is a row that is not there.
     fn evolve(key: &Self::Key, row: &mut Option<Self::Row>, seen: &Seen);
 }
@@ -155,7 +160,7 @@ async fn fold<V: View>(tables: &mut Tables<'_>, events: &[&Seen]) -> sqlx::Resul
     let is_sought = |(key, news): &(&V::Key, &Vec<&Seen>)| is_held || !begin::<V>(key, news);
     let sought = news.iter().filter(is_sought).map(|(key, _)| key);
     let rows = tables.fetch(&V::TABLE, sought).await?;
-    tables.save(&V::TABLE, evolved::<V>(news, rows)).await
+    tables.save(&V::TABLE, evolved::<V>(news, rows), V::goes_on).await
 }
 
 /// Events by the rows that they concern.
@@ -208,7 +213,7 @@ async fn forget<V: View>(tables: &mut Tables<'_>, seen: &Seen) -> sqlx::Result<(
             forget(&mut row);
             (key, Some(row))
         });
-        tables.save(&V::TABLE, rows.collect()).await?;
+        tables.save(&V::TABLE, rows.collect(), V::goes_on).await?;
     }
 }
 

@@ -228,7 +228,7 @@ where
         for (key, slot) in &self.slots {
             match (&slot.row, &self.json) {
                 (Content::Row(row), _) if slot.is_changed && slot.is_written => {
-                    updated.push(table.columns(key, row)?);
+                    updated.push(table.written(key, row)?.0);
                 }
                 (Content::Row(row), Some(json)) if slot.is_changed => {
                     written.add(&mark(&table, key)?);
@@ -242,8 +242,8 @@ where
                 }
             }
         }
-        rows::delete(db, schema, &table, gone).await?;
-        rows::upsert(db, schema, &table, updated).await?;
+        rows::delete(db, schema, &table, &gone).await?;
+        rows::upsert(db, schema, &table, &updated).await?;
         new.send(db, schema, &table).await?;
         self.slots.retain(|_, slot| slot.is_wanted && matches!(slot.row, Content::Row(_)));
         for slot in self.slots.values_mut() {

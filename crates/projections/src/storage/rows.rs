@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
-use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
@@ -33,7 +32,7 @@ where
          JOIN json_populate_recordset(NULL::{schema}.{name}, $1::json) k ON {same_key}"
     );
     let rows: Vec<String> =
-        sqlx::query_scalar(AssertSqlSafe(sql)).bind(text(&keys)?).fetch_all(db).await?;
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(all(&keys)).fetch_all(db).await?;
     rows.iter().map(|text| row(table, text)).collect()
 }
 
@@ -56,14 +55,14 @@ where
     let (schema, name, key) = (schema.name(), table.name, table.key_list());
     let sql = format!(
         "SELECT to_jsonb(t)::text FROM {schema}.{name} t
-         WHERE tenant = $1 AND subject = $2 AND ($3::jsonb IS NULL OR ({key}) >
-             (SELECT {key} FROM jsonb_populate_record(NULL::{schema}.{name}, $3)))
+         WHERE tenant = $1 AND subject = $2 AND ($3::text IS NULL OR ({key}) >
+             (SELECT {key} FROM jsonb_populate_record(NULL::{schema}.{name}, $3::text::jsonb)))
          ORDER BY {key} LIMIT $4"
     );
     let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
         .bind(tenant)
         .bind(subject)
-        .bind(after.map(Json))
+        .bind(after)
         .bind(OF_SUBJECT)
         .fetch_all(db)
         .await?;
@@ -81,15 +80,16 @@ fn row<K: DeserializeOwned, R: DeserializeOwned>(
     Ok((key, row))
 }
 
-/// Writes rows, whether or not they are there.
+/// Writes rows, whether or not they are there; all of them have the same columns.
 pub(super) async fn upsert(
     db: &mut PgConnection,
     schema: Schema,
     table: &Table,
-    rows: Vec<Map<String, Value>>,
+    rows: &[String],
 ) -> sqlx::Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
-    let columns: Vec<&str> = first.keys().map(String::as_str).collect();
+    let columns: BTreeMap<&str, IgnoredAny> = serde_json::from_str(first).map_err(broken)?;
+    let columns: Vec<&str> = columns.into_keys().collect();
     let set = columns.iter().filter(|column| !table.key.contains(*column));
     let set = set.map(|column| format!(r#""{column}" = excluded."{column}""#));
     let set = set.collect::<Vec<_>>().join(", ");
@@ -100,7 +100,7 @@ pub(super) async fn upsert(
          SELECT {columns} FROM json_populate_recordset(NULL::{schema}.{name}, $1::json)
          ON CONFLICT ({key}) DO UPDATE SET {set}"
     );
-    sqlx::query(AssertSqlSafe(sql)).bind(text(&rows)?).execute(db).await.map(drop)
+    sqlx::query(AssertSqlSafe(sql)).bind(all(rows)).execute(db).await.map(drop)
 }
 
 /// Removes rows.
@@ -108,7 +108,7 @@ pub(super) async fn delete(
     db: &mut PgConnection,
     schema: Schema,
     table: &Table,
-    keys: Vec<Map<String, Value>>,
+    keys: &[String],
 ) -> sqlx::Result<()> {
     if keys.is_empty() {
         return Ok(());
@@ -119,10 +119,10 @@ pub(super) async fn delete(
          USING json_populate_recordset(NULL::{schema}.{name}, $1::json) k
          WHERE {same_key}"
     );
-    sqlx::query(AssertSqlSafe(sql)).bind(text(&keys)?).execute(db).await.map(drop)
+    sqlx::query(AssertSqlSafe(sql)).bind(all(keys)).execute(db).await.map(drop)
 }
 
-/// Rows as JSON text, which Postgres reads into rows without making a document of it first.
-fn text(rows: &[Map<String, Value>]) -> sqlx::Result<String> {
-    serde_json::to_string(rows).map_err(broken)
+/// Rows as one JSON text, which Postgres reads into rows without making a document of it first.
+fn all(rows: &[String]) -> String {
+    format!("[{}]", rows.join(","))
 }

@@ -3,6 +3,7 @@
 mod erasing;
 mod folds;
 mod history;
+mod remembering;
 mod replaying;
 mod running;
 mod story;
