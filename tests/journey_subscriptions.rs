@@ -42,6 +42,8 @@ async fn of_a_newer_release(world: &World) -> (Uuid, i64) {
         name: name.to_owned(),
         schema,
         body: "{}".to_owned(),
+        opened: None,
+        fact: None,
     };
     let tenant = Id::from_uuid(Uuid::new_v4());
     let meta = Metadata {

@@ -19,6 +19,7 @@ mod journey_log;
 mod journey_logins;
 mod journey_notifications;
 mod journey_replay;
+mod journey_starts;
 mod journey_subjects;
 mod journey_subscriptions;
 mod journey_webhooks;

@@ -143,6 +143,8 @@ impl History {
             name: row.name.clone(),
             schema: row.schema,
             body: body(&row.data(), &new),
+            opened: None,
+            fact: None,
         };
         let part = StreamAppend {
             stream: StreamId {

@@ -128,6 +128,8 @@ fn appended(step: Step) -> Append {
             name: "execution.turn_taken".to_owned(),
             schema: 1,
             body: body(step.number + nth),
+            opened: None,
+            fact: None,
         };
         (0..count).map(draft).collect()
     };

@@ -1,6 +1,7 @@
 //! What all commands have in common: who, with which body, under which conditions; and how they
 //! are answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -8,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Aggregate, Fault, Id, Tenant};
+use domain::{Aggregate, Fact, Fault, Id, Tenant};
 use eventstore::{
     Answered, CommandKey, ExecuteError, Held, Keyed, Metadata, Position, Reply, Request, StreamId,
     Version,
@@ -250,7 +251,7 @@ impl<B> Command<B> {
         command: &A::Command,
         answer: Answer<'_, A, V>,
         given: &[(StreamId, Version)],
-    ) -> Result<Begun<A>, ExecuteError<A::Refusal>> {
+    ) -> Result<Begun, ExecuteError<A::Refusal>> {
         self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer, given).await
     }
 
@@ -261,7 +262,7 @@ impl<B> Command<B> {
         command: &A::Command,
         answer: Answer<'_, A, V>,
         given: &[(StreamId, Version)],
-    ) -> Result<Begun<A>, ExecuteError<A::Refusal>> {
+    ) -> Result<Begun, ExecuteError<A::Refusal>> {
         let reply = |state: &A| Reply {
             status: answer.status.as_u16(),
             location: answer.location.clone(),
@@ -290,10 +291,10 @@ impl<B> Command<B> {
 }
 
 /// What became of a command, with what happened because of it.
-pub(crate) struct Begun<A: Aggregate> {
+pub(crate) struct Begun {
     pub(crate) done: Done,
     /// What happened; nothing if the command was answered before.
-    pub(crate) added: Vec<A::Event>,
+    pub(crate) added: Vec<Arc<Fact>>,
     /// Under which circumstances.
     pub(crate) meta: Metadata,
 }

@@ -154,6 +154,7 @@ mod tests {
             salt: [0; 32],
             body: RawValue::from_string(r#"{"b": 1.10, "a": 2}"#.to_owned()).unwrap(),
             opened: None,
+            fact: None,
             meta: Metadata {
                 tenant: Id::from_uuid(Uuid::from_u128(3)),
                 actor,

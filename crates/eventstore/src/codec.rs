@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::iter;
+use std::sync::Arc;
 
 use domain::agent::Agent;
 use domain::api_key::ApiKey;
@@ -39,16 +40,19 @@ pub fn drafts<E: Event>(
         let (name, body) = encode(event);
         let said = format!("{category}/{id}/{place}/{name}/{}", body.as_str());
         let id = Id::<E>::derived(causation, &said).as_uuid();
-        Draft { id, schema: E::version(&name), name, body }
+        Draft { id, schema: E::version(&name), name, body, opened: None, fact: None }
     };
     (after + 1..).zip(events).map(draft).collect()
 }
 
-/// The event as one of all facts.
+/// The event as one of all facts: as this process said it, or as it is read.
 ///
 /// [`Error::Newer`] for anything that this release has never heard of.
-pub fn fact(row: &Recorded) -> Result<Fact, Error> {
-    Ok(match row.category.as_str() {
+pub fn fact(row: &Recorded) -> Result<Arc<Fact>, Error> {
+    if let Some(fact) = &row.fact {
+        return Ok(fact.clone());
+    }
+    Ok(Arc::new(match row.category.as_str() {
         Agent::NAME => Fact::Agent(decode(row)?),
         ApiKey::NAME => Fact::ApiKey(decode(row)?),
         Execution::NAME => Fact::Execution(decode(row)?),
@@ -62,7 +66,7 @@ pub fn fact(row: &Recorded) -> Result<Fact, Error> {
         Delivery::NAME => Fact::Webhook(decode(row)?),
         Workflow::NAME => Fact::Workflow(decode(row)?),
         _ => return Err(newer(row)),
-    })
+    }))
 }
 
 /// The category of this name, if this release knows it.
@@ -92,6 +96,12 @@ pub(crate) fn encode<E: Event>(event: &E) -> (String, String) {
     let mut body = vec![];
     canonical(&tagged["data"], &mut body);
     (name, String::from_utf8(body).expect("JSON is text"))
+}
+
+/// Whether an event is read as it was said: its memory must be as good as what is stored of it.
+pub(crate) fn is_read_as_said<E: Event>(draft: &Draft) -> bool {
+    let read = E::deserialize(MapAccessDeserializer::new(Tagged::new(&draft.name, &draft.body)));
+    read.is_ok_and(|event| event.into_fact().as_ref() == draft.fact.as_deref())
 }
 
 pub(crate) fn decode<E: Event>(row: &Recorded) -> Result<E, Error> {

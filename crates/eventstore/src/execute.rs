@@ -1,11 +1,12 @@
 //! The write side of the platform: load, decide, append.
 
 use std::iter;
+use std::sync::Arc;
 
-use domain::{Aggregate, FOLD, Id, Kind, Refusal, Tenant};
+use domain::{Aggregate, Event, FOLD, Fact, Id, Kind, Refusal, Tenant};
 
 use crate::ahead::like;
-use crate::codec::{decode, drafts};
+use crate::codec::{decode, drafts, is_read_as_said};
 use crate::{
     Answered, Append, CommandKey, Error, EventStore, Expected, Fence, Metadata, Position, Recorded,
     Reply, Snapshot, StreamAppend, StreamId, Version,
@@ -150,8 +151,8 @@ pub struct Held<A: Aggregate> {
     pub version: Version,
     /// Position of the event that made this version.
     pub position: Position,
-    /// What the last command added.
-    pub added: Vec<A::Event>,
+    /// What the last command added, as far as it is facts.
+    pub added: Vec<Arc<Fact>>,
     /// The version of the last snapshot that was kept or found, and its size.
     kept: (Version, usize),
     /// How many bytes of events have come since.
@@ -226,7 +227,10 @@ impl<A: Aggregate> Held<A> {
 
     fn take_in(&mut self, rows: &[Recorded]) -> Result<(), Error> {
         for row in rows {
-            self.state.evolve(&decode(row)?);
+            match row.fact.as_deref().and_then(A::Event::in_fact) {
+                Some(event) => self.state.evolve(event),
+                None => self.state.evolve(&decode(row)?),
+            }
             self.version = row.version;
             self.position = row.position;
             self.since += row.size();
@@ -343,7 +347,13 @@ impl<A: Aggregate> Held<A> {
         for event in &events {
             after.evolve(event);
         }
-        let drafts = drafts(&events, self.stream, self.version, request.meta.causation);
+        let mut drafts = drafts(&events, self.stream, self.version, request.meta.causation);
+        for (draft, event) in drafts.iter_mut().zip(events) {
+            draft.fact = event.into_fact().map(Arc::new);
+            debug_assert!(is_read_as_said::<A::Event>(draft), "{draft:?}");
+        }
+        let facts: Vec<_> = drafts.iter().filter_map(|draft| draft.fact.clone()).collect();
+        let is_changed = !drafts.is_empty();
         let size: usize = drafts.iter().map(|draft| draft.body.len()).sum();
         let added = StreamAppend {
             stream: self.stream,
@@ -363,8 +373,8 @@ impl<A: Aggregate> Held<A> {
         self.position = appended.position;
         self.since += size;
         self.keep(store).await;
-        self.added = events;
-        Ok(!self.added.is_empty())
+        self.added = facts;
+        Ok(is_changed)
     }
 
     fn decide(

@@ -69,6 +69,7 @@ fn row(category: &str, name: &str, schema: u16, body: &str) -> Recorded {
         salt: [0; 32],
         body: RawValue::from_string(body.to_owned()).expect("a body is JSON"),
         opened: None,
+        fact: None,
         meta: Metadata {
             tenant: Id::from_uuid(Uuid::nil()),
             actor: Actor::System,

@@ -124,6 +124,7 @@ impl Log {
                 salt: rand::random(),
                 body: RawValue::from_string(draft.body).expect("bodies were checked to be JSON"),
                 opened: None,
+                fact: None,
                 meta: meta.clone(),
                 recorded_at: self.recorded_at,
             });

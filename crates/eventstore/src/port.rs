@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::subject::Subject;
-use domain::{Actor, Aggregate, Id, Tenant, Timestamp};
+use domain::{Actor, Aggregate, Fact, Id, Tenant, Timestamp};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -59,7 +59,7 @@ pub struct Metadata {
 }
 
 /// An event about to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
     /// Its identity: the same command deciding the same again gives the same ids.
     pub id: Uuid,
@@ -69,6 +69,10 @@ pub struct Draft {
     pub schema: u16,
     /// The event's own fields, as JSON.
     pub body: String,
+    /// The same with their personal values, if those are sealed in `body`; it is not stored.
+    pub opened: Option<Arc<str>>,
+    /// What it says, if whoever stores it has said it just now; it is not stored.
+    pub fact: Option<Arc<Fact>>,
 }
 
 /// An event as it was stored.
@@ -97,6 +101,8 @@ pub struct Recorded {
     /// The fields with their personal values, if those are sealed in `body` and this was read with
     /// the keys.
     pub opened: Option<Opened>,
+    /// What it says, if this process has said it: [`crate::fact`] need not read it.
+    pub fact: Option<Arc<Fact>>,
     /// Its circumstances.
     pub meta: Metadata,
     /// When it was stored, by the store's clock: never before that of the event before it. Events of

@@ -81,11 +81,11 @@ impl View for Agents {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Agent(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Agent(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Agent(event) = &seen.fact else { return };
+        let Fact::Agent(event) = &*seen.fact else { return };
         let at = micros(seen.meta.at);
         match event {
             Event::Revised { name, revision, spec } => {

@@ -60,11 +60,11 @@ impl View for ApiKeys {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::ApiKey(_)))
+        seen.key_if(matches!(*seen.fact, Fact::ApiKey(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::ApiKey(event) = &seen.fact else { return };
+        let Fact::ApiKey(event) = &*seen.fact else { return };
         let at = micros(seen.meta.at);
         match event {
             Event::Created { name, access, digest: _ } => {

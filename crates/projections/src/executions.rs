@@ -231,7 +231,7 @@ impl View for Executions {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Key> {
-        seen.key_if(matches!(seen.fact, Fact::Execution(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Execution(_)))
     }
 
     fn begins(_: &Self::Key, seen: &Seen) -> bool {
@@ -243,7 +243,7 @@ impl View for Executions {
     }
 
     fn evolve(_: &Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Execution(event) = &seen.fact else { return };
+        let Fact::Execution(event) = &*seen.fact else { return };
         if let Event::Started { .. } = event {
             *row = begun(event, seen);
         }

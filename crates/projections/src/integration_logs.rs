@@ -86,7 +86,7 @@ impl View for IntegrationLogs {
 
     fn keys(seen: &Seen) -> Vec<Key> {
         let tenant = seen.meta.tenant.as_uuid();
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Webhook(webhook::Event::Received { .. })
             | Fact::Integration(integration::Event::Tested { .. }) => vec![(tenant, seen.id)],
             Fact::Execution(Event::TurnTaken(turn)) => {
@@ -118,7 +118,7 @@ impl View for IntegrationLogs {
     }
 
     fn evolve((_, id): &Key, row: &mut Option<Row>, seen: &Seen) {
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Webhook(webhook::Event::Received { integration, event_type, .. }) => {
                 let kind = event_type.clone().unwrap_or_default();
                 *row = Some(Row {

@@ -103,11 +103,11 @@ impl View for Integrations {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Integration(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Integration(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Integration(event) = &seen.fact else { return };
+        let Fact::Integration(event) = &*seen.fact else { return };
         let at = micros(seen.meta.at);
         if let Event::Revised { name, revision, spec } = event {
             *row = Some(Row {

@@ -157,7 +157,7 @@ impl View for Invocations {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Invocation(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Invocation(_)))
     }
 
     fn begins(_: &Self::Key, seen: &Seen) -> bool {
@@ -165,7 +165,7 @@ impl View for Invocations {
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Invocation(event) = &seen.fact else { return };
+        let Fact::Invocation(event) = &*seen.fact else { return };
         if let Event::Requested { .. } = event {
             *row = begun(event, seen);
         }

@@ -118,7 +118,7 @@ impl View for Notifications {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Notification(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Notification(_)))
     }
 
     fn begins(_: &Self::Key, seen: &Seen) -> bool {
@@ -126,7 +126,7 @@ impl View for Notifications {
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Notification(event) = &seen.fact else { return };
+        let Fact::Notification(event) = &*seen.fact else { return };
         if let Event::Requested { .. } = event {
             *row = begun(event, seen);
         }

@@ -123,11 +123,11 @@ impl View for Prompts {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Prompt(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Prompt(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Prompt(event) = &seen.fact else { return };
+        let Fact::Prompt(event) = &*seen.fact else { return };
         let at = micros(seen.meta.at);
         match event {
             Event::VersionCommitted { name, version, .. } => {
@@ -168,7 +168,7 @@ impl View for Versions {
     type Row = VersionRow;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Prompt(Event::VersionCommitted { version, .. }) => {
                 vec![(seen.meta.tenant.as_uuid(), seen.stream, *version)]
             }
@@ -188,7 +188,8 @@ impl View for Versions {
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<VersionRow>, seen: &Seen) {
-        let Fact::Prompt(Event::VersionCommitted { system, user, message, .. }) = &seen.fact else {
+        let Fact::Prompt(Event::VersionCommitted { system, user, message, .. }) = &*seen.fact
+        else {
             return;
         };
         *row = Some(VersionRow {

@@ -86,7 +86,7 @@ impl View for Tasks {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Key> {
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Execution(Event::TurnTaken(turn)) => {
                 let tenant = seen.meta.tenant.as_uuid();
                 turn.steps.iter().map(|step| (tenant, seen.stream, integer(step.run))).collect()
@@ -114,7 +114,7 @@ impl View for Tasks {
 
     /// Runs have numbers of their own, and one that begins was never there.
     fn begins((.., run): &Key, seen: &Seen) -> bool {
-        let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return false };
+        let Fact::Execution(Event::TurnTaken(turn)) = &*seen.fact else { return false };
         let first = turn.steps.iter().find(|step| integer(step.run) == *run);
         first.is_some_and(|step| is_beginning(&step.what))
     }
@@ -124,7 +124,7 @@ impl View for Tasks {
     }
 
     fn evolve((.., run): &Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact else { return };
+        let Fact::Execution(Event::TurnTaken(turn)) = &*seen.fact else { return };
         for step in turn.steps.iter().filter(|step| integer(step.run) == *run) {
             if is_beginning(&step.what) {
                 *row = None;

@@ -86,11 +86,11 @@ impl View for Templates {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Template(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Template(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Template(event) = &seen.fact else { return };
+        let Fact::Template(event) = &*seen.fact else { return };
         let at = micros(seen.meta.at);
         match event {
             Event::VersionSaved { name, version, subject, text, html } => {

@@ -1,6 +1,7 @@
 //! An execution as its own events tell it: what the read models will show, without waiting for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::{Fact, execution};
 use eventstore::{Metadata, Position, Recorded};
@@ -35,24 +36,24 @@ pub fn just_now(
     meta: &Metadata,
     execution: Uuid,
     upto: Position,
-    events: Vec<execution::Event>,
+    facts: Vec<Arc<Fact>>,
 ) -> Result<Option<Detail>, Error> {
-    let is_over = events.last().is_some_and(execution::Event::is_end);
-    let about = |event: &execution::Event| {
-        matches!(event, execution::Event::Started { subject: Some(_), .. })
+    let is_end = |fact: &Arc<Fact>| matches!(&**fact, Fact::Execution(event) if event.is_end());
+    let is_about = |fact: &Arc<Fact>| {
+        matches!(**fact, Fact::Execution(execution::Event::Started { subject: Some(_), .. }))
     };
-    if !is_over || events.iter().any(about) {
+    if !facts.last().is_some_and(is_end) || facts.iter().any(is_about) {
         return Ok(None);
     }
-    let first = upto - Position::try_from(events.len()).unwrap_or(0);
-    let seen = (1..).zip(events).map(|(nth, event)| Seen {
+    let first = upto - Position::try_from(facts.len()).unwrap_or(0);
+    let seen = (1..).zip(facts).map(|(nth, fact)| Seen {
         position: first + nth,
         id: Uuid::nil(),
         stream: execution,
         version: nth,
         meta: meta.clone(),
         subject: None,
-        fact: Fact::Execution(event),
+        fact,
     });
     detail(&seen.collect::<Vec<_>>())
 }

@@ -118,7 +118,7 @@ impl Projection for Usage {
 }
 
 fn open_key(seen: &Seen) -> Option<OpenKey> {
-    let category = match &seen.fact {
+    let category = match &*seen.fact {
         Fact::Execution(
             Event::Started { .. }
             | Event::Completed { .. }
@@ -144,7 +144,7 @@ fn open_key(seen: &Seen) -> Option<OpenKey> {
 
 /// Notes an event in what is open; what it adds to which hour.
 fn note(open: &mut Option<Open>, seen: &Seen) -> Added {
-    match &seen.fact {
+    match &*seen.fact {
         Fact::Execution(event) => execution(open, event, seen),
         Fact::Invocation(event) => invocation(open, event, seen),
         Fact::Notification(event) => notification(event, seen),

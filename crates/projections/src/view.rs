@@ -1,6 +1,7 @@
 //! What a read model is, and the list of all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::subject;
@@ -32,7 +33,7 @@ pub struct Seen {
     /// Whose data it tells of, if somebody's.
     pub subject: Option<Uuid>,
     /// What happened.
-    pub fact: Fact,
+    pub fact: Arc<Fact>,
 }
 
 impl Seen {
@@ -51,7 +52,7 @@ impl Seen {
 
     /// The subject that is erased by this.
     fn erases(&self) -> Option<Uuid> {
-        matches!(self.fact, Fact::Subject(subject::Event::Erased {})).then_some(self.stream)
+        matches!(*self.fact, Fact::Subject(subject::Event::Erased {})).then_some(self.stream)
     }
 
     /// The key of a view with one row a stream, if the event `is` of such a stream.

@@ -58,7 +58,7 @@ impl View for Work {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Key> {
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Execution(Event::TurnTaken(turn)) => {
                 let opened = turn.opened.iter().map(|wait| wait.id);
                 let closed = turn.closed.iter().map(|closed| closed.wait);
@@ -87,14 +87,14 @@ impl View for Work {
 
     /// Waits have numbers of their own: one that is opened was never there.
     fn begins((.., item): &Key, seen: &Seen) -> bool {
-        if let Fact::Execution(Event::TurnTaken(turn)) = &seen.fact {
+        if let Fact::Execution(Event::TurnTaken(turn)) = &*seen.fact {
             return turn.opened.iter().any(|wait| integer(wait.id) == *item);
         }
         seen.version == 1
     }
 
     fn evolve((.., item): &Key, row: &mut Option<Row>, seen: &Seen) {
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Execution(Event::TurnTaken(turn)) => take(*item, row, turn, seen),
             Fact::Invocation(event) => match event {
                 invocation::Event::Requested { .. } => {

@@ -153,11 +153,11 @@ impl View for Workflows {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::Workflow(_)))
+        seen.key_if(matches!(*seen.fact, Fact::Workflow(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {
-        let Fact::Workflow(event) = &seen.fact else { return };
+        let Fact::Workflow(event) = &*seen.fact else { return };
         let at = micros(seen.meta.at);
         match event {
             Event::VersionPublished { namespace, name, version, title, revision, .. } => {
@@ -205,7 +205,7 @@ impl View for Versions {
     type Row = VersionRow;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match &seen.fact {
+        match &*seen.fact {
             Fact::Workflow(Event::VersionPublished { revision, .. }) => {
                 vec![(seen.meta.tenant.as_uuid(), seen.stream, *revision)]
             }
@@ -225,7 +225,7 @@ impl View for Versions {
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<VersionRow>, seen: &Seen) {
-        let Fact::Workflow(Event::VersionPublished { version, document, digest, .. }) = &seen.fact
+        let Fact::Workflow(Event::VersionPublished { version, document, digest, .. }) = &*seen.fact
         else {
             return;
         };

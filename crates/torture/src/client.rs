@@ -275,6 +275,8 @@ fn append(intent: &Intent) -> Append {
         name: "execution.turn_taken".to_owned(),
         schema: 1,
         body: body(*id),
+        opened: None,
+        fact: None,
     };
     let part = |part: &Part| StreamAppend {
         stream: StreamId { tenant, category: "execution", id: part.stream },

@@ -56,7 +56,7 @@ impl Handler for Policies {
 }
 
 pub(crate) async fn react(deps: &Deps, recorded: &Recorded, fence: Fence) -> Result<(), Error> {
-    for wish in wishes(recorded, &fact(recorded)?) {
+    for wish in wishes(recorded, &*fact(recorded)?) {
         carry_out(deps, (recorded, fence), wish).await?;
     }
     Ok(())

@@ -127,7 +127,7 @@ impl Basis {
 /// An execution that was begun, maybe by an earlier request of the same key.
 struct Started {
     execution: Id<Execution>,
-    begun: Begun<Execution>,
+    begun: Begun,
 }
 
 /// How a start can fail.
@@ -297,7 +297,7 @@ async fn end(
                     queries::execution_at(app, tenant, workflow, execution, position).await?;
                 return Ok(Some((position, seen)));
             };
-            if matches!(fact(last)?, Fact::Execution(event) if event.is_end()) {
+            if matches!(&*fact(last)?, Fact::Execution(event) if event.is_end()) {
                 let told = told::execution(&events)?;
                 let told = told.filter(|told| told.summary.workflow_id == workflow.as_uuid());
                 let seen = match told {

@@ -43,6 +43,8 @@ pub(super) async fn fill_after(pool: &PgPool, before: i64, count: i64) {
         name: "api_key.created".to_owned(),
         schema: 1,
         body: format!(r#"{{"name":"{number}","access":"read","digest":""}}"#),
+        opened: None,
+        fact: None,
     };
     let meta = Metadata {
         tenant,

@@ -19,7 +19,9 @@ pub enum Event {
     Revoked {},
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    crate::event::fact!(ApiKey);
+}
 
 /// What the holder of a key may do; each level includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

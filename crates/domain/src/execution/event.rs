@@ -65,6 +65,8 @@ pub enum Event {
 }
 
 impl crate::Event for Event {
+    crate::event::fact!(Execution);
+
     /// From their second version on, personal values are marked; the mark is not needed for
     /// reading.
     const UPCASTS: &'static [Upcast] = &[

@@ -33,4 +33,6 @@ pub enum Event {
     Deleted {},
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    crate::event::fact!(Integration);
+}

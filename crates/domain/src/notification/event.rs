@@ -63,6 +63,8 @@ pub enum Event {
 }
 
 impl crate::Event for Event {
+    crate::event::fact!(Notification);
+
     /// From their second version on, personal values are marked; the mark is not needed for
     /// reading.
     const UPCASTS: &'static [Upcast] = &[

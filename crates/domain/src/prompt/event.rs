@@ -23,4 +23,6 @@ pub enum Event {
     Deleted {},
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    crate::event::fact!(Prompt);
+}

@@ -13,4 +13,6 @@ pub enum Event {
     Erased {},
 }
 
-impl crate::Event for Event {}
+impl crate::Event for Event {
+    crate::event::fact!(Subject);
+}

@@ -57,6 +57,8 @@ fn things(ids: impl IntoIterator<Item = u128>) -> Vec<Draft> {
         name: "thing.happened".to_owned(),
         schema: 1,
         body: format!(r#"{{"id":{id},"text":"\u0000 and \"ü\""}}"#),
+        opened: None,
+        fact: None,
     };
     ids.into_iter().map(draft).collect()
 }

@@ -62,6 +62,8 @@ async fn long(store: &dyn EventStore, tenant: Id<Tenant>) -> (Id<Tally>, StreamI
             name: "tally.added".to_owned(),
             schema: 1,
             body: r#"{"number":1}"#.to_owned(),
+            opened: None,
+            fact: None,
         });
         let streams = vec![part(stream, Expected::At(at), events.collect())];
         let append = Append { meta: meta(tenant), streams, reply: None, fence: None };

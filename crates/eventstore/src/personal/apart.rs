@@ -52,6 +52,8 @@ pub(super) fn take_out(
             let events = drafts(&pieces(value), stream, 0, id);
             StreamAppend { stream, expected: Expected::None, subject, events }
         });
+        // What is large is kept once, and not in memory.
+        draft.fact = None;
         Some(id)
     });
 }
@@ -96,13 +98,13 @@ impl Key {
 #[derive(Debug, Clone)]
 pub struct Opened {
     tenant: Id<Tenant>,
-    body: String,
+    body: Arc<str>,
     apart: Arc<Payloads>,
 }
 
 impl Opened {
-    pub(super) fn new(tenant: Id<Tenant>, body: String) -> Self {
-        Self { tenant, body, apart: Arc::default() }
+    pub(crate) fn new(tenant: Id<Tenant>, body: impl Into<Arc<str>>) -> Self {
+        Self { tenant, body: body.into(), apart: Arc::default() }
     }
 
     /// The streams of the large values in it.

@@ -25,6 +25,9 @@ pub use store::Sealed;
 
 use crate::Recorded;
 
+/// What tells that a subject is erased.
+pub(crate) const ERASED: &str = "subject.erased";
+
 /// Whose data the sealed values of an event are; none for nobody in particular.
 pub(crate) fn subject(event: &Recorded) -> Option<Id<Subject>> {
     let id = seal::sealed_under(event.body.get())?;

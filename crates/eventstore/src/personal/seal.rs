@@ -67,7 +67,8 @@ pub(super) fn seal(key: &Key, id: Uuid, stream: StreamId, draft: &mut Draft) {
     let sealed = sealed.expect("events are shorter than the 64 GiB that the cipher takes");
     let sealed = BASE64_STANDARD.encode(sealed);
     // An event with a marked value has a member.
-    draft.body = format!("{SEALED}{id}.{sealed}\",{}", &skeleton[1..]);
+    let body = format!("{SEALED}{id}.{sealed}\",{}", &skeleton[1..]);
+    draft.opened = Some(std::mem::replace(&mut draft.body, body).into());
 }
 
 /// Takes the marked values out of a draft for ever, because the key is gone. Its id follows from
@@ -75,6 +76,7 @@ pub(super) fn seal(key: &Key, id: Uuid, stream: StreamId, draft: &mut Draft) {
 pub(super) fn drop_values(cause: Uuid, stream: StreamId, place: &str, draft: &mut Draft) {
     let (skeleton, _) = scan::take_out(&draft.body);
     draft.body = scan::erased(&skeleton);
+    (draft.opened, draft.fact) = (None, None);
     let StreamId { category, id, .. } = stream;
     let said = format!("erased/{category}/{id}/{place}/{}/{}", draft.name, draft.body);
     draft.id = Uuid::new_v5(&cause, said.as_bytes());

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::apart::{self, TakenOut};
 use super::keyring::{Keyring, Whose};
-use super::{Opened, scan, seal};
+use super::{ERASED, Opened, scan, seal};
 use crate::{
     APPEND_LIMIT, Answered, Append, Appended, Draft, Error, EventStore, Expected, Fence, Filter,
     Position, Priority, Recalled, Recorded, Snapshot, StreamAppend, StreamId, Stretch, Version,
@@ -23,13 +23,10 @@ use crate::{
 /// How often an append is tried because somebody else says the same large value at the same time.
 const ATTEMPTS: usize = 10;
 
-/// What tells that a subject is erased.
-const ERASED: &str = "subject.erased";
-
 /// A log whose personal values are sealed.
 #[derive(Debug)]
 pub struct Sealed<S> {
-    log: S,
+    pub(super) log: S,
     keys: Arc<Keyring>,
 }
 
@@ -184,7 +181,10 @@ impl<S: EventStore> Sealed<S> {
         for row in &mut rows {
             if let Some(id) = seal::sealed_under(row.body.get()) {
                 let key = keys.get(&(row.meta.tenant, id)).and_then(Option::as_ref);
-                row.opened = Some(opened(key, row)?);
+                // What this process stored a moment ago it still knows; but only with the key.
+                if key.is_none() || row.opened.is_none() {
+                    (row.opened, row.fact) = (Some(opened(key, row)?), None);
+                }
             }
         }
         Ok(rows)

@@ -9,6 +9,7 @@ use super::batch::{Outcome, Salt};
 use super::queue::Job;
 use super::recent::Recent;
 use crate::deployment::Deployment;
+use crate::personal::Opened;
 use crate::{Append, Appended, Metadata, Position, Recorded, Version, judge};
 
 /// Remembers what a writer has stored.
@@ -72,7 +73,8 @@ fn stored<'a>(
             schema: draft.schema,
             salt: *salt,
             body: RawValue::from_string(draft.body.clone()).ok()?,
-            opened: None,
+            opened: draft.opened.clone().map(|body| Opened::new(stream.tenant, body)),
+            fact: draft.fact.clone(),
             meta: Metadata { at, ..append.meta.clone() },
             recorded_at: Some(recorded_at),
         })

@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::Aggregate;
+use domain::subject::Subject;
 use uuid::Uuid;
 
+use crate::personal::{ERASED, Opened};
 use crate::{Position, Recalled, Recorded, StreamId, Version};
 
 /// How many events are kept at most.
@@ -142,6 +145,10 @@ impl Kept {
     }
 
     fn push(&mut self, event: Arc<Recorded>) {
+        if erases(&event) {
+            // What is known of them is not to stay in memory.
+            (self.events, self.streams, self.bytes) = Default::default();
+        }
         self.bytes += size(&event);
         self.streams.entry(event.stream).or_default().push_back(event.position);
         self.events.push_back(event);
@@ -161,7 +168,12 @@ impl Kept {
 }
 
 fn size(event: &Recorded) -> usize {
-    OVERHEAD + event.body.get().len()
+    OVERHEAD + event.body.get().len() + event.opened.as_ref().map_or(0, Opened::size)
+}
+
+/// Whether it says that the key of somebody was destroyed.
+fn erases(event: &Recorded) -> bool {
+    event.category == Subject::NAME && event.name == ERASED
 }
 
 #[cfg(test)]
@@ -187,6 +199,7 @@ mod tests {
             salt: [0; 32],
             body: RawValue::from_string("{}".to_owned()).expect("JSON"),
             opened: None,
+            fact: None,
             meta: Metadata {
                 tenant: Id::from_uuid(uuid(1)),
                 actor: Actor::System,

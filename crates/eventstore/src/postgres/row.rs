@@ -98,6 +98,7 @@ impl Row {
             salt,
             body,
             opened: None,
+            fact: None,
             meta: Metadata {
                 tenant: Id::from_uuid(row.tenant),
                 actor,

@@ -27,7 +27,7 @@ impl View for Counted {
     type Row = Row;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        seen.key_if(matches!(seen.fact, Fact::ApiKey(_)))
+        seen.key_if(matches!(*seen.fact, Fact::ApiKey(_)))
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, _: &Seen) {

@@ -38,7 +38,7 @@ impl View for Touchy {
     type Row = TouchyRow;
 
     fn keys(seen: &Seen) -> Vec<Self::Key> {
-        match seen.fact {
+        match *seen.fact {
             Fact::ApiKey(_) => vec![(seen.meta.tenant.as_uuid(), seen.stream)],
             Fact::Agent(_)
             | Fact::Execution(_)
@@ -55,7 +55,7 @@ impl View for Touchy {
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<TouchyRow>, seen: &Seen) {
-        let Fact::ApiKey(Event::Created { name, .. }) = &seen.fact else { return };
+        let Fact::ApiKey(Event::Created { name, .. }) = &*seen.fact else { return };
         assert_ne!(name, "panic", "as it was told");
         *row = Some(TouchyRow { name: name.clone() });
     }

@@ -92,7 +92,7 @@ impl Story {
         let meta = self.next();
         let id = Uuid::new_v5(&meta.causation, name.as_bytes());
         let stream = StreamId { tenant: self.tenant, category, id: stream };
-        let event = Draft { id, name, schema, body };
+        let event = Draft { id, name, schema, body, opened: None, fact: None };
         let part = self.part(stream, Expected::Any, vec![event]);
         self.append(meta, part).await;
     }

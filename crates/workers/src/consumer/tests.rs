@@ -134,6 +134,8 @@ async fn append(store: &PgEventStore, number: u128, count: usize, name: &str) ->
         name: name.to_owned(),
         schema: 1,
         body: "{}".to_owned(),
+        opened: None,
+        fact: None,
     };
     let meta = Metadata {
         tenant: stream.tenant,

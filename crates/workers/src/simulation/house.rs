@@ -93,6 +93,8 @@ fn publish(log: &MemoryEventStore, plans: &Plans, document: &Document) -> Stream
         name: row.name.clone(),
         schema: row.schema,
         body: row.body.get().to_owned(),
+        opened: None,
+        fact: None,
     };
     let events = rows.iter().map(draft).collect();
     debug_assert_eq!(stream.category, Workflow::NAME);

@@ -37,6 +37,7 @@ fn recorded(body: &str) -> Recorded {
         name: "execution.started".to_owned(),
         schema: 3,
         opened: None,
+        fact: None,
         salt: [5; 32],
         body: RawValue::from_string(body.to_owned()).unwrap(),
         meta: Metadata {
@@ -121,6 +122,8 @@ async fn append(store: &PgEventStore, tenant: u128, stream: u128, from: i64, cou
         name: "thing.happened".to_owned(),
         schema: 1,
         body: format!(r#"{{"nth":{nth}}}"#),
+        opened: None,
+        fact: None,
     };
     let part = StreamAppend {
         stream: StreamId { tenant, category: "thing", id: Uuid::from_u128(stream) },

@@ -1,6 +1,7 @@
 //! Sealing, opening and erasing, on a real Postgres and on the forms of JSON.
 
 mod large;
+mod remembering;
 
 use std::sync::Arc;
 
@@ -65,10 +66,10 @@ fn sealed(pool: &PgPool) -> Sealed<PgEventStore> {
 async fn output(store: &dyn EventStore, id: u128) -> Personal<Value> {
     let rows = store.load(stream(id), 0, 1_000).await.expect("loads");
     let fact = fact(&rows[0]).expect("reads");
-    let domain::Fact::Execution(Event::Completed { output, .. }) = fact else {
+    let domain::Fact::Execution(Event::Completed { output, .. }) = &*fact else {
         panic!("{fact:?}");
     };
-    output
+    output.clone()
 }
 
 /// Asks for an erasure, destroys the key and says so, as the policy does.
@@ -228,7 +229,14 @@ async fn a_snapshot_is_as_secret_as_the_events_it_stands_for(pool: PgPool) {
 
 fn draft(body: &Value) -> Draft {
     let id = Uuid::from_u128(77);
-    Draft { id, name: "execution.completed".to_owned(), schema: 2, body: body.to_string() }
+    Draft {
+        id,
+        name: "execution.completed".to_owned(),
+        schema: 2,
+        body: body.to_string(),
+        opened: None,
+        fact: None,
+    }
 }
 
 /// JSON of any form, with members that look like marks.

@@ -36,6 +36,8 @@ pub(super) fn part(
         name: "thing.happened".to_owned(),
         schema: 1,
         body: r#"{"text":"\u0000\\u0000"}"#.to_owned(),
+        opened: None,
+        fact: None,
     };
     StreamAppend { stream, expected, subject: None, events: ids.into_iter().map(draft).collect() }
 }

@@ -27,6 +27,7 @@ fn recorded(position: i64, actor: Actor, traceparent: Option<&str>) -> Recorded 
         name: "execution.started".to_owned(),
         schema: 3,
         opened: None,
+        fact: None,
         salt: [5; 32],
         body: RawValue::from_string(r#"{"a":"x, \"y\"\nz"}"#.to_owned()).unwrap(),
         meta: Metadata {
