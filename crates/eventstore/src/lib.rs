@@ -7,6 +7,7 @@
 mod admission;
 mod ahead;
 pub mod audit;
+mod canonical;
 mod clock;
 mod cloudevent;
 mod codec;

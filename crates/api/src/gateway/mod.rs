@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Level;
 use uuid::Uuid;
 
 use crate::{App, Problem};
@@ -32,9 +33,7 @@ pub(crate) fn wrap(routes: Router, app: App) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_that_way)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(bounded))
-        .layer(from_fn_with_state(app.clone(), closing))
-        .layer(from_fn_with_state(app, identified))
+        .layer(from_fn_with_state(app, passing))
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
@@ -56,19 +55,13 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 /// A body that is certainly read to its end, in bytes, whatever becomes of the request.
 const SMALL: u64 = 16 * 1024;
 
-/// Says that the connection ends after an answer that may have left some of the body unread, and
-/// after any that is given on the way out. The server closes it then; a client that is not told may
-/// already have sent its next request.
-async fn closing(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Whether an answer may leave some of the body unread. The connection is closed then; a client that is not
+/// told may already have sent its next request.
+fn may_be_left_unread(request: &Request) -> bool {
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let length = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let long = length.is_some_and(|length| length > SMALL)
-        || request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = next.run(request).await;
-    if (long && response.status().is_client_error()) || *app.leaving.borrow() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+    length.is_some_and(|length| length > SMALL)
+        || request.headers().contains_key(header::TRANSFER_ENCODING)
 }
 
 /// How long a database may be away before anybody is told: sessions that were ended are made again.
@@ -86,37 +79,49 @@ pub(crate) async fn reachable(State(app): State<App>, request: Request, next: Ne
     }
 }
 
-/// Refuses what is too long or packed before anything reads it.
-async fn bounded(request: Request, next: Next) -> Response {
+/// Why a request is refused before anything reads it: it is too long, or packed.
+fn unfit(request: &Request) -> Option<Problem> {
     let uri = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if uri > URI_LIMIT {
         let detail = format!("the request target is longer than {URI_LIMIT} bytes");
-        return Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail).into_response();
+        return Some(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         let detail = "send the body as it is, without Content-Encoding";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Problem::new(status, "unsupported_media_type", detail).into_response();
+        return Some(Problem::new(status, "unsupported_media_type", detail));
     }
-    next.run(request).await
+    None
 }
 
-/// Gives the request its id: the client's own if it is a UUID, else a new one.
-async fn identified(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Gives the request its id, the client's own if it is a UUID, else a new one; and the answer the header
+/// fields that all have. One layer, because each costs every request.
+async fn passing(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let own = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let traced = own.and_then(|text| text.parse().ok());
     let id = app.clock.id();
     // Event ids are derived from the request's, so it must be new even when the client's is not.
     request.extensions_mut().insert(RequestId(id));
     let shown: Uuid = traced.unwrap_or(id);
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+    let asked = tracing::enabled!(Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let may_be_left = may_be_left_unread(&request);
+    let mut response = match unfit(&request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    };
+    // So it is also after any answer that is given on the way out.
+    if (may_be_left && response.status().is_client_error()) || *app.leaving.borrow() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(value) = HeaderValue::from_str(&shown.to_string()) {
         response.headers_mut().insert(&REQUEST_ID, value);
     }
     secure(&mut response);
-    tracing::debug!(%method, path, status = response.status().as_u16(), request = %shown, "answered");
+    if let Some((method, path)) = asked {
+        let status = response.status().as_u16();
+        tracing::debug!(%method, path, status, request = %shown, "answered");
+    }
     response
 }
 
