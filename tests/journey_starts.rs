@@ -10,45 +10,56 @@ document: {dsl: 1.0.3, namespace: starts, name: greet, version: 1.0.0}
 do: [{greet: {set: {hello: '${ .name }'}}}]
 ";
 
-/// An instance with a workflow that has run for a key that may be revoked; the admin, whoever has the
-/// key, the key, and where the workflow is run.
-async fn known() -> (World, Api, Api, String, String) {
+/// An instance with a workflow; the admin, and where the workflow is run.
+async fn published() -> (World, Api, String) {
     let world = World::start().await;
     let admin = world.api();
     let workflow = admin.publish(WORKFLOW).await;
+    (world, admin, format!("/workflows/{workflow}/execute"))
+}
+
+/// Somebody with a key of their own who has just run the workflow, and the path of the key.
+async fn known(world: &World, execute: &str) -> (Api, String) {
     let asked = json!({"name": "theirs", "access": "write"});
-    let made = ok(&admin.post("/auth/api-keys", &asked).await, 201);
+    let made = ok(&world.api().post("/auth/api-keys", &asked).await, 201);
     let user = world.api_with(made["token"].as_str().map(str::to_owned));
-    user.run(&workflow, &json!({"name": "Ada"})).await;
-    let key = format!("/auth/api-keys/{}", made["id"].as_str().expect("an id"));
-    (world, admin, user, key, format!("/workflows/{workflow}/execute"))
+    ok(&user.post_once(execute, "once", &good()).await, 202);
+    (user, format!("/auth/api-keys/{}", made["id"].as_str().expect("an id")))
+}
+
+fn good() -> Value {
+    json!({"input": {"name": "Ada"}})
 }
 
 #[tokio::test]
 async fn a_key_that_was_revoked_a_moment_ago_starts_nothing_and_is_told_nothing() {
-    let (world, admin, user, key, execute) = known().await;
-    let good = json!({"input": {"name": "Bob"}});
-    ok(&user.post_once(&execute, "once", &good).await, 202);
-    assert_eq!(admin.send(admin.request(Method::DELETE, &key)).await.status, 204);
-    let head = world.head().await;
+    let (world, admin, execute) = published().await;
     let waited = format!("{execute}?wait=soon");
-    let about = json!({"input": {}, "subject": "somebody"});
-    for (path, body) in [
-        (&execute, &good),
-        (&execute, &json!({"unknown": 1})),
-        (&execute, &json!({"version": "9.9.9"})),
-        (&execute, &about),
-        (&waited, &good),
-    ] {
-        assert_eq!(user.post(path, body).await.status, 401, "{path} {body}");
+    let cases = [
+        ("fresh", &execute, good()),
+        ("once", &execute, good()),
+        ("once", &execute, json!({"input": "another"})),
+        ("fresh", &execute, json!({"unknown": 1})),
+        ("fresh", &execute, json!({"version": "9.9.9"})),
+        ("fresh", &execute, json!({"input": {}, "subject": "somebody"})),
+        ("fresh", &execute, json!({"input": "x".repeat(2 * 1024 * 1024)})),
+        ("fresh", &waited, good()),
+    ];
+    for (name, path, body) in cases {
+        // Each has a key that was good when this process last looked.
+        let (user, key) = known(&world, &execute).await;
+        assert_eq!(admin.send(admin.request(Method::DELETE, &key)).await.status, 204);
+        let head = world.head().await;
+        let answer = user.post_once(path, name, &body).await;
+        assert_eq!(answer.status, 401, "{name} {path} {:.99}", body.to_string());
+        assert_eq!(world.head().await, head, "nothing was started");
     }
-    assert_eq!(user.post_once(&execute, "once", &good).await.status, 401);
-    assert_eq!(world.head().await, head, "nothing was started");
 }
 
 #[tokio::test]
 async fn a_workflow_that_was_changed_a_moment_ago_runs_as_it_is_now() {
-    let (_world, admin, user, _, execute) = known().await;
+    let (world, admin, execute) = published().await;
+    let (user, _) = known(&world, &execute).await;
     let workflow = execute.trim_end_matches("/execute");
     let id = workflow.trim_start_matches("/workflows/");
     let newer = WORKFLOW.replace("1.0.0", "2.0.0").replace("hello", "goodbye");

@@ -35,6 +35,8 @@ pub(crate) struct Command<B> {
     pub(crate) if_match: Option<Version>,
     /// The key under which the answer is kept (`Idempotency-Key`).
     pub(crate) key: Option<CommandKey>,
+    /// Streams that the caller did not name and on which it is decided, as they were then.
+    pub(crate) given: Vec<(StreamId, Version)>,
     pub(crate) body: B,
 }
 
@@ -157,7 +159,7 @@ impl<B: Payload> Command<B> {
             }
         });
         let if_match = if_match(&parts.headers)?;
-        Ok(Self { caller, if_match, key, body: B::read(&parts.headers, bytes)? })
+        Ok(Self { caller, if_match, key, given: vec![], body: B::read(&parts.headers, bytes)? })
     }
 }
 
@@ -239,20 +241,18 @@ impl<B> Command<B> {
         answer: Answer<'_, A, V>,
     ) -> Result<Done, Problem> {
         let held = Held::new(self.caller.tenant, id);
-        Ok(self.carry_out(app, held, command, answer, &[]).await?.done)
+        Ok(self.carry_out(app, held, command, answer).await?.done)
     }
 
-    /// Gives the command that makes an aggregate, whose id was made for it, if other streams still are as
-    /// they were when that was decided; tells what happened to it.
+    /// Gives the command that makes an aggregate, whose id was made for it; tells what happened to it.
     pub(crate) async fn begin<A: Aggregate, V: Serialize>(
         &self,
         app: &App,
         id: Id<A>,
         command: &A::Command,
         answer: Answer<'_, A, V>,
-        given: &[(StreamId, Version)],
     ) -> Result<Begun, ExecuteError<A::Refusal>> {
-        self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer, given).await
+        self.carry_out(app, Held::unborn(self.caller.tenant, id), command, answer).await
     }
 
     async fn carry_out<A: Aggregate, V: Serialize>(
@@ -261,7 +261,6 @@ impl<B> Command<B> {
         mut held: Held<A>,
         command: &A::Command,
         answer: Answer<'_, A, V>,
-        given: &[(StreamId, Version)],
     ) -> Result<Begun, ExecuteError<A::Refusal>> {
         let reply = |state: &A| Reply {
             status: answer.status.as_u16(),
@@ -273,7 +272,7 @@ impl<B> Command<B> {
             if_match: self.if_match,
             reply: self.key.clone().map(|key| Keyed { key, reply: &reply }),
             fence: None,
-            given: given.to_vec(),
+            given: self.given.clone(),
         };
         match held.execute(&*app.log, command, &request).await {
             Ok(_) => {

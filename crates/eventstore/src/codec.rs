@@ -16,11 +16,12 @@ use domain::template::Template;
 use domain::webhook::Delivery;
 use domain::workflow::Workflow;
 use domain::{Aggregate, Event, Fact, Id, payload};
+use serde::Serialize;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, MapDeserializer};
 use serde::de::{self, DeserializeSeed, MapAccess};
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::canonical::canonical;
 use crate::{Draft, Error, Recorded, StreamId, Version};
 
 /// The events as they will be stored in `stream` after version `after`, each with an id that
@@ -90,14 +91,11 @@ pub fn category(name: &str) -> Option<&'static str> {
 
 /// Name and body of an event, from the `{"type": name, "data": body}` that serde makes of it.
 pub(crate) fn encode<E: Event>(event: &E) -> (String, String) {
-    let tagged = canonical(event).expect("events are plain data");
-    let mut tagged = String::from_utf8(tagged).expect("JSON is text");
-    let (data, name) = (r#"{"data":"#, r#","type":""#);
-    let at = tagged.rfind(name).expect("events are adjacently tagged");
-    let named = tagged[at + name.len()..].trim_end_matches(r#""}"#).to_owned();
-    tagged.truncate(at);
-    tagged.drain(..data.len());
-    (named, tagged)
+    let tagged = serde_json::to_value(event).expect("events are plain data");
+    let name = tagged["type"].as_str().expect("events are adjacently tagged").to_owned();
+    let mut body = vec![];
+    canonical(&tagged["data"], &mut body);
+    (name, String::from_utf8(body).expect("JSON is text"))
 }
 
 /// Whether an event is read as it was said: its memory must be as good as what is stored of it.
@@ -175,6 +173,46 @@ impl<'de> MapAccess<'de> for Tagged<'de> {
         let value = seed.deserialize(&mut json)?;
         json.end().map(|()| value)
     }
+}
+
+/// Writes JSON with sorted keys and without spaces: equal values give equal bytes, whatever order
+/// of keys `serde_json` was built to keep.
+fn canonical(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => write(value, out),
+        Value::Array(items) => {
+            separated(out, [b'[', b']'], items.iter(), canonical);
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(key, _)| *key);
+            separated(out, [b'{', b'}'], members.into_iter(), |(key, value), out| {
+                write(key, out);
+                out.push(b':');
+                canonical(value, out);
+            });
+        }
+    }
+}
+
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("plain data, written to memory");
+}
+
+fn separated<T>(
+    out: &mut Vec<u8>,
+    [open, close]: [u8; 2],
+    items: impl Iterator<Item = T>,
+    write: impl Fn(T, &mut Vec<u8>),
+) {
+    out.push(open);
+    for (nth, item) in items.enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        write(item, out);
+    }
+    out.push(close);
 }
 
 /// The stored names of all events of this sort, told by serde if `name` is not one of them.

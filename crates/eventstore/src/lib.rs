@@ -7,7 +7,6 @@
 mod admission;
 mod ahead;
 pub mod audit;
-mod canonical;
 mod clock;
 mod cloudevent;
 mod codec;

@@ -172,17 +172,9 @@ pub(crate) async fn known(
     Ok(rows.into_iter().map(|(name, position, runs)| (name, (position, runs))).collect())
 }
 
-/// Tells whether a checkpoint was written since: the transaction that wrote it last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
-#[sqlx(transparent)]
-pub(crate) struct Stamp(i64);
-
-#[cfg(test)]
-impl Stamp {
-    pub(crate) fn of(number: i64) -> Self {
-        Self(number)
-    }
-}
+/// Tells whether a checkpoint was written since: the transaction that wrote it last, and when. Its number alone
+/// does not, because a server that has lost its end gives numbers out again.
+pub(crate) type Stamp = (i64, DateTime<Utc>);
 
 /// Takes the checkpoint of a view that runs and stands at `at`, unless somebody else has it.
 pub(crate) async fn take(
@@ -200,8 +192,8 @@ pub(crate) async fn take_all(
     names: &[&str],
     at: Position,
 ) -> sqlx::Result<BTreeMap<String, Stamp>> {
-    let taken: Vec<(String, Stamp)> = sqlx::query_as(
-        "SELECT name, xmin::text::bigint FROM rm.projection
+    let taken: Vec<(String, i64, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT name, xmin::text::bigint, updated_at FROM rm.projection
          WHERE name = ANY ($1) AND position = $2 AND state = 'running'
          FOR UPDATE SKIP LOCKED",
     )
@@ -209,7 +201,7 @@ pub(crate) async fn take_all(
     .bind(at)
     .fetch_all(db)
     .await?;
-    Ok(taken.into_iter().collect())
+    Ok(taken.into_iter().map(|(name, by, at)| (name, (by, at))).collect())
 }
 
 /// Takes checkpoints, waiting for whoever has them.
@@ -229,12 +221,12 @@ pub(crate) async fn advance(
     parked: Option<&str>,
 ) -> sqlx::Result<Stamp> {
     let state = if parked.is_some() { "parked" } else { "running" };
-    sqlx::query_scalar(
+    sqlx::query_as(
         "UPDATE rm.projection
          SET rate = rm.smoothed(rate, $2 - position, now() - updated_at),
              position = $2, state = $3, error = $4, updated_at = now()
          WHERE name = $1
-         RETURNING xmin::text::bigint",
+         RETURNING xmin::text::bigint, updated_at",
     )
     .bind(name)
     .bind(to)
@@ -245,7 +237,7 @@ pub(crate) async fn advance(
 }
 
 /// A checkpoint that was moved past events that do not concern its view.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub(crate) struct Passed {
     pub(crate) name: String,
     pub(crate) before: Stamp,
@@ -260,20 +252,27 @@ pub(crate) async fn pass(
     from: Position,
     to: Position,
 ) -> sqlx::Result<Vec<Passed>> {
-    sqlx::query_as(
+    type Row = (String, i64, DateTime<Utc>, i64, DateTime<Utc>);
+    let passed: Vec<Row> = sqlx::query_as(
         "UPDATE rm.projection AS p
          SET rate = rm.smoothed(rate, $3 - position, now() - updated_at),
              position = $3, updated_at = now()
          FROM (
-             SELECT name, xmin::text::bigint AS before FROM rm.projection
+             SELECT name, xmin::text::bigint AS by, updated_at AS at FROM rm.projection
              WHERE name = ANY ($1) AND position = $2 AND state = 'running'
              FOR UPDATE SKIP LOCKED) AS mine
          WHERE p.name = mine.name
-         RETURNING p.name, mine.before, p.xmin::text::bigint AS after",
+         RETURNING p.name, mine.by, mine.at, p.xmin::text::bigint, p.updated_at",
     )
     .bind(names)
     .bind(from)
     .bind(to)
     .fetch_all(db)
-    .await
+    .await?;
+    let passed = passed.into_iter().map(|(name, by, at, now_by, now)| Passed {
+        name,
+        before: (by, at),
+        after: (now_by, now),
+    });
+    Ok(passed.collect())
 }

@@ -118,6 +118,7 @@ impl Projector {
                 Ok(Round::Part) => continue,
                 Ok(Round::Beaten) => {
                     ahead.clear();
+                    self.shelf.clear();
                     tokio::select! {
                         () = &mut stop => return,
                         () = self.stand_by() => continue,
@@ -126,6 +127,7 @@ impl Projector {
                 Ok(Round::Nothing | Round::All) => IDLE,
                 Err(error) => {
                     ahead.clear();
+                    self.shelf.clear();
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the read models stand still"
@@ -296,7 +298,9 @@ impl Projector {
         match write_all(&mut tx, &self.shelf, batch, busy, idle).await {
             Ok((kept, passed)) => {
                 tx.commit().await?;
-                kept.into_iter().for_each(|(view, stamp, kept)| self.shelf.put(view, stamp, kept));
+                for (view, stamp, kept) in kept {
+                    self.shelf.put(view, stamp, kept);
+                }
                 Ok(self.pass(&passed))
             }
             Err(error) => {

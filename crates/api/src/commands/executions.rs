@@ -189,8 +189,16 @@ pub(super) async fn execute(
         None => Basis::asked(&app, &mut parts, named).await?,
     };
     let (workflow, wait) = (workflow?, wait?);
-    let bytes = read_body(body, BODY_LIMIT).await?;
     let is_remembered = !basis.given.is_empty();
+    let bytes = match read_body(body, BODY_LIMIT).await {
+        Ok(bytes) => bytes,
+        Err(problem) => {
+            if is_remembered {
+                Basis::asked(&app, &mut parts, named).await?;
+            }
+            return Err(problem);
+        }
+    };
     let started = match start(&app, workflow, basis, (&parts, &bytes)).await {
         Err(Unstarted::Refused(_)) if is_remembered => {
             let basis = Basis::asked(&app, &mut parts, named).await?;
@@ -221,10 +229,11 @@ async fn start(
     (parts, bytes): (&Parts, &Bytes),
 ) -> Result<Started, Unstarted> {
     let command = Command::<Json<Execute>>::of(caller, parts, bytes)?;
+    let command = Command { given, ..command };
     let Json(Execute { input, version, subject, priority }) = &command.body;
     let tenant = command.caller.tenant;
     admit(app, tenant, (*priority).into())?;
-    let is_remembered = !given.is_empty();
+    let is_remembered = !command.given.is_empty();
     if subject.is_some() && is_remembered {
         // Nobody is made known to the keyring before it is asked who wants that.
         return Err(Unstarted::unasked());
@@ -253,9 +262,12 @@ async fn start(
     };
     let location = Some(format!("/api/v1/workflows/{workflow}/executions/{execution}"));
     let answer = Answer::accepted(location, &view);
-    match command.begin(app, execution, &start, answer, &given).await {
+    match command.begin(app, execution, &start, answer).await {
         Ok(begun) if begun.done.replayed && is_remembered => Err(Unstarted::unasked()),
         Ok(begun) => Ok(Started { execution, begun }),
+        Err(error @ ExecuteError::Store(eventstore::Error::Busy { .. })) => {
+            Err(Unstarted::Refused(error.into()))
+        }
         Err(error @ ExecuteError::Store(_)) => Err(Unstarted::Failed(error.into())),
         Err(error) => Err(Unstarted::Refused(error.into())),
     }

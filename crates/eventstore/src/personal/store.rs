@@ -94,6 +94,8 @@ impl<S: EventStore> Sealed<S> {
             let mut part = part.clone();
             if version == 0 {
                 self.seal(cause, &mut part).await?;
+                // What is large is not to stay in memory opened.
+                part.events.iter_mut().for_each(|piece| piece.opened = None);
             } else {
                 part = StreamAppend { expected: Expected::Exists, events: vec![], ..part };
             }

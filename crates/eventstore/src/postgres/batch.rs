@@ -30,7 +30,8 @@ pub(super) enum Outcome {
     Refused { versions: Vec<Version>, is_fenced: bool },
 }
 
-/// Appends, laid out as the columns that `es.append` takes. No stream and no key is named twice.
+/// Appends, laid out as the columns that `es.append` takes. No key is named twice, and no stream to which
+/// something is added.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
     /// For each append, how many events there are up to and with it.

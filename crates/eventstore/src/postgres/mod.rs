@@ -3,6 +3,7 @@
 mod archive;
 mod batch;
 mod bell;
+mod facts;
 mod loads;
 mod memory;
 mod one;

@@ -186,8 +186,8 @@ impl Waiting {
         !self.jobs.is_empty() && (self.under_way == 0 || ahead)
     }
 
-    /// As many of the first as fit into a group. A stream or key that is in it already waits for
-    /// the next one, so that a verdict never depends on a neighbour.
+    /// As many of the first as fit into a group. What is not apart from those that are in it already waits
+    /// for the next one, so that a verdict never depends on a neighbour.
     fn take(&mut self) -> Vec<Job> {
         let (mut group, mut events, mut bytes) = (vec![], 0, 0);
         if !self.is_ready() {

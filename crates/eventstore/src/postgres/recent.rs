@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::Aggregate;
 use domain::subject::Subject;
+use domain::{Aggregate, Fact};
 use uuid::Uuid;
 
+use super::facts::{Facts, room};
 use crate::personal::{ERASED, Opened};
 use crate::{Position, Recalled, Recorded, StreamId, Version};
 
@@ -31,6 +32,8 @@ struct Kept {
     bytes: usize,
     /// Where the events of each stream stand, in order. Two streams may have the same id.
     streams: HashMap<Uuid, VecDeque<Position>>,
+    /// What they say, as far as it was said here; they themselves do not have it.
+    facts: Facts,
     /// Events behind a gap.
     early: BTreeMap<Position, Arc<Recorded>>,
     early_bytes: usize,
@@ -48,8 +51,11 @@ impl Recent {
 
     /// What comes right after a position, up to another that the log has, as far as it is kept.
     pub(super) fn events(&self, after: Position, upto: Position) -> Vec<Recorded> {
-        let found: Vec<Arc<Recorded>> = self.lock().between(after, upto).cloned().collect();
-        found.iter().map(|event| Recorded::clone(event)).collect()
+        let found: Vec<Told> = {
+            let kept = self.lock();
+            kept.between(after, upto).map(|event| kept.told(event)).collect()
+        };
+        found.iter().map(Told::event).collect()
     }
 
     /// The streams of the events after a position up to another, one for each event, if all are kept.
@@ -62,20 +68,21 @@ impl Recent {
 
     /// What is kept of a stream after a version, if what comes right after it is, or the version itself.
     pub(super) fn recall(&self, stream: StreamId, after: Version) -> Option<Recalled> {
-        let (found, upto): (Vec<Arc<Recorded>>, Position) = {
+        let (found, upto): (Vec<Told>, Position) = {
             let kept = self.lock();
             let of_stream = |event: &&Arc<Recorded>| {
                 event.category == stream.category && event.meta.tenant == stream.tenant
             };
             let positions = kept.streams.get(&stream.id)?.iter();
             let found = positions.filter_map(|position| kept.at(*position)).filter(of_stream);
-            (found.cloned().collect(), kept.events.back()?.position)
+            let found = found.map(|event| kept.told(event));
+            (found.collect(), kept.events.back()?.position)
         };
-        if found.first()?.version > after + 1 {
+        if found.first()?.0.version > after + 1 {
             return None;
         }
-        let events = found.iter().filter(|event| event.version > after);
-        Some(Recalled { events: events.map(|event| Recorded::clone(event)).collect(), upto })
+        let events = found.iter().filter(|Told(event, _)| event.version > after);
+        Some(Recalled { events: events.map(Told::event).collect(), upto })
     }
 
     /// Keeps nothing any more: it was not what the log has.
@@ -94,7 +101,21 @@ impl Recent {
     }
 }
 
+/// An event, and what it says if that is known; both shared with those that are kept.
+struct Told(Arc<Recorded>, Option<Arc<Fact>>);
+
+impl Told {
+    fn event(&self) -> Recorded {
+        let Self(event, fact) = self;
+        Recorded { fact: fact.clone(), ..Recorded::clone(event) }
+    }
+}
+
 impl Kept {
+    fn told(&self, event: &Arc<Recorded>) -> Told {
+        Told(event.clone(), self.facts.at(event.position))
+    }
+
     /// The event at a position.
     fn at(&self, position: Position) -> Option<&Arc<Recorded>> {
         let first = self.events.front()?.position;
@@ -144,20 +165,35 @@ impl Kept {
         }
     }
 
-    fn push(&mut self, event: Arc<Recorded>) {
+    fn push(&mut self, mut event: Arc<Recorded>) {
         if erases(&event) {
-            // What is known of them is not to stay in memory.
-            (self.events, self.streams, self.bytes) = Default::default();
+            self.forget_what_was_said();
+        }
+        if event.fact.is_some()
+            && let Some(fact) = Arc::make_mut(&mut event).fact.take()
+        {
+            self.facts.push(event.position, fact, &event.data());
         }
         self.bytes += size(&event);
         self.streams.entry(event.stream).or_default().push_back(event.position);
         self.events.push_back(event);
     }
 
+    /// What is known of somebody who was erased is not to stay in memory.
+    fn forget_what_was_said(&mut self) {
+        (self.events, self.streams, self.facts, self.bytes) = Default::default();
+        for event in self.early.values_mut() {
+            let event = Arc::make_mut(event);
+            (event.opened, event.fact) = (None, None);
+        }
+        self.early_bytes = self.early.values().map(|event| size(event)).sum();
+    }
+
     fn shrink(&mut self) {
         while self.events.len() > MOST || self.bytes > MOST_BYTES {
             let Some(oldest) = self.events.pop_front() else { return };
             self.bytes -= size(&oldest);
+            self.facts.forget_upto(oldest.position);
             let Some(positions) = self.streams.get_mut(&oldest.stream) else { continue };
             positions.pop_front();
             if positions.is_empty() {
@@ -168,7 +204,8 @@ impl Kept {
 }
 
 fn size(event: &Recorded) -> usize {
-    OVERHEAD + event.body.get().len() + event.opened.as_ref().map_or(0, Opened::size)
+    let fact = event.fact.as_ref().map_or(0, |_| room(&event.data()));
+    OVERHEAD + event.body.get().len() + event.opened.as_ref().map_or(0, Opened::size) + fact
 }
 
 /// Whether it says that the key of somebody was destroyed.

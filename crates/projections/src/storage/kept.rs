@@ -126,6 +126,11 @@ impl Shelf {
         }
     }
 
+    /// Somebody else is at work: what is known here is soon not so any more.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, (Stamp, Kept)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +138,8 @@ impl Shelf {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta};
+
     use super::*;
 
     const TABLE: Table = Table { name: "things", key: &["id"] };
@@ -170,24 +177,33 @@ mod tests {
     #[test]
     fn rows_are_good_for_as_long_as_nobody_else_has_written_the_checkpoint() {
         let shelf = Shelf::default();
-        let put = |stamp| {
+        let stamp = |number| (number, DateTime::UNIX_EPOCH);
+        let put = |number| {
             let mut kept = Kept::default();
             keep(&mut kept, 1, Some(10));
-            shelf.put("things", Stamp::of(stamp), kept);
+            shelf.put("things", stamp(number), kept);
         };
         let is_there = |stamp| {
-            let mut kept = shelf.take("things", Stamp::of(stamp));
+            let mut kept = shelf.take("things", stamp);
             !handed_out(&mut kept, &[1]).0.is_empty()
         };
         put(1);
-        assert!(is_there(1));
-        assert!(!is_there(1), "somebody has it");
+        assert!(is_there(stamp(1)));
+        assert!(!is_there(stamp(1)), "somebody has it");
         put(2);
-        assert!(!is_there(3));
-        assert!(!is_there(2), "what is not good any more is forgotten");
+        assert!(!is_there(stamp(3)));
+        assert!(!is_there(stamp(2)), "what is not good any more is forgotten");
         put(4);
-        shelf.pass("things", Stamp::of(4), Stamp::of(5));
-        shelf.pass("things", Stamp::of(6), Stamp::of(7));
-        assert!(is_there(5));
+        shelf.pass("things", stamp(4), stamp(5));
+        shelf.pass("things", stamp(6), stamp(7));
+        assert!(is_there(stamp(5)));
+        put(8);
+        assert!(
+            !is_there((8, DateTime::UNIX_EPOCH + TimeDelta::microseconds(1))),
+            "given out again"
+        );
+        put(9);
+        shelf.clear();
+        assert!(!is_there(stamp(9)));
     }
 }

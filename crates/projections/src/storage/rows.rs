@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
@@ -88,7 +89,7 @@ pub(super) async fn upsert(
     rows: &[String],
 ) -> sqlx::Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
-    let columns: BTreeMap<&str, IgnoredAny> = serde_json::from_str(first).map_err(broken)?;
+    let columns: BTreeMap<&str, &RawValue> = serde_json::from_str(first).map_err(broken)?;
     let columns: Vec<&str> = columns.into_keys().collect();
     let set = columns.iter().filter(|column| !table.key.contains(*column));
     let set = set.map(|column| format!(r#""{column}" = excluded."{column}""#));

@@ -83,4 +83,7 @@ async fn large_values_do_not_stay_in_memory(pool: PgPool) {
     assert!(row.fact.is_none() && row.data().len() > 20_000);
     let kept = store.log.recall(stream(1), 0).await.expect("recalls").expect("is remembered");
     assert!(kept.events[0].size() < 1_000);
+    let rows = store.log.read(0, 10).await.expect("reads");
+    let pieces: Vec<_> = rows.iter().filter(|row| row.category == "payload").collect();
+    assert!(!pieces.is_empty() && pieces.iter().all(|piece| piece.opened.is_none()));
 }
