@@ -235,7 +235,7 @@ impl View for Executions {
     }
 
     fn begins(_: &Self::Key, seen: &Seen) -> bool {
-        seen.version == 1
+        seen.is_first()
     }
 
     fn goes_on(row: &Row) -> bool {

@@ -161,7 +161,7 @@ impl View for Invocations {
     }
 
     fn begins(_: &Self::Key, seen: &Seen) -> bool {
-        seen.version == 1
+        seen.is_first()
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

@@ -122,7 +122,7 @@ impl View for Notifications {
     }
 
     fn begins(_: &Self::Key, seen: &Seen) -> bool {
-        seen.version == 1
+        seen.is_first()
     }
 
     fn evolve(_: &Self::Key, row: &mut Option<Row>, seen: &Seen) {

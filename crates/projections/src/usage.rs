@@ -91,7 +91,7 @@ impl Projection for Usage {
             }
         }
         // What began just now is not there yet.
-        let old = firsts.iter().filter(|(_, first)| first.version > 1).map(|(key, _)| key);
+        let old = firsts.iter().filter(|(_, first)| !first.is_first()).map(|(key, _)| key);
         let fetched: BTreeMap<OpenKey, Open> = tables.fetch(&OPEN, old).await?;
         let there: BTreeSet<OpenKey> = fetched.keys().cloned().collect();
         let mut open: BTreeMap<OpenKey, Option<Open>> =

@@ -50,6 +50,11 @@ impl Seen {
         })
     }
 
+    /// Whether it is the first event of its stream.
+    pub(crate) fn is_first(&self) -> bool {
+        self.version == 1
+    }
+
     /// The subject that is erased by this.
     fn erases(&self) -> Option<Uuid> {
         matches!(*self.fact, Fact::Subject(subject::Event::Erased {})).then_some(self.stream)

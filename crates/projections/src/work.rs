@@ -90,7 +90,7 @@ impl View for Work {
         if let Fact::Execution(Event::TurnTaken(turn)) = &*seen.fact {
             return turn.opened.iter().any(|wait| integer(wait.id) == *item);
         }
-        seen.version == 1
+        seen.is_first()
     }
 
     fn evolve((.., item): &Key, row: &mut Option<Row>, seen: &Seen) {

@@ -206,19 +206,7 @@ pub(super) async fn execute(
         }
         done => done,
     };
-    let Started { execution, begun: Begun { done, added, meta } } = started?;
-    let Some(wait) = wait else { return Ok(done.into_response()) };
-    if let Some(told) = told::just_now(&meta, execution.as_uuid(), done.position, added)? {
-        return Ok(over(done.position, told));
-    }
-    // A repeated command is answered with the execution that the first one started.
-    let accepted = serde_json::from_str::<Accepted>(&done.reply.body).ok();
-    let began = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
-    let seen = if began == execution { done.version } else { 0 };
-    match end(&app, (meta.tenant, workflow, began), (seen, wait)).await? {
-        Some((position, view)) => Ok(over(position, view)),
-        None => Ok(done.into_response()),
-    }
+    answered(&app, workflow, started?, wait).await
 }
 
 /// Starts an execution on the basis of what is known of its caller and its workflow.
@@ -270,6 +258,27 @@ async fn start(
         }
         Err(error @ ExecuteError::Store(_)) => Err(Unstarted::Failed(error.into())),
         Err(error) => Err(Unstarted::Refused(error.into())),
+    }
+}
+
+/// The answer to a start: that it was accepted, or the whole execution if that is waited for and ends in time.
+async fn answered(
+    app: &App,
+    workflow: Id<Workflow>,
+    Started { execution, begun: Begun { done, added, meta } }: Started,
+    wait: Option<Duration>,
+) -> Result<Response, Problem> {
+    let Some(wait) = wait else { return Ok(done.into_response()) };
+    if let Some(told) = told::just_now(&meta, execution.as_uuid(), done.position, added)? {
+        return Ok(over(done.position, told));
+    }
+    // A repeated command is answered with the execution that the first one started.
+    let accepted = serde_json::from_str::<Accepted>(&done.reply.body).ok();
+    let began = accepted.map_or(execution, |accepted| Id::from_uuid(accepted.id));
+    let seen = if began == execution { done.version } else { 0 };
+    match end(app, (meta.tenant, workflow, began), (seen, wait)).await? {
+        Some((position, view)) => Ok(over(position, view)),
+        None => Ok(done.into_response()),
     }
 }
 
