@@ -87,10 +87,6 @@ fn readable(draft: &Draft) -> Result<(), Error> {
     let limit = if personal::is_sealed(&draft.body) { SEALED_LIMIT } else { EVENT_LIMIT };
     within("an event in bytes", draft.body.len(), limit)?;
     within("an event in levels of nesting", depth(&draft.body), DEPTH_LIMIT)?;
-    if draft.fact.is_some() {
-        // It was written here.
-        return Ok(());
-    }
     serde_json::from_str::<IgnoredAny>(&draft.body).map_err(|source| Error::Decode {
         name: draft.name.clone(),
         version: draft.schema,

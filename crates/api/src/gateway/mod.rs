@@ -110,7 +110,7 @@ async fn passing(State(app): State<App>, mut request: Request, next: Next) -> Re
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
     };
-    // So it is also after any answer that is given on the way out.
+    // Whoever is on the way out takes no more requests on any connection.
     if (may_be_left && response.status().is_client_error()) || *app.leaving.borrow() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
